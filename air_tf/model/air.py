@@ -1,0 +1,307 @@
+"""Attend, Infer, Repeat (Eslami et al. 2016, arXiv 1603.08575).
+
+The generative story, p(x, z):
+
+    n ~ Geometric truncated to {0 .. T}              how many objects
+    z_where_t ~ Normal, z_what_t ~ Normal, t <= n    where each is, how it looks
+    canvas = sum over t <= n of place(decode(z_what_t), z_where_t)
+    x ~ Normal(canvas, sigma^2)                      each pixel by itself
+
+and its inference, q(z | x), goes through the objects one by one
+(`air_tf.model.attend`). Both are fitted by the evidence lower bound
+
+    ELBO = E_q[log p(x | z) + log p(n) - log q(n)
+               - sum over t <= n of (KL_where_t + KL_what_t)]  <=  log p(x),
+
+whose estimators are in `air_tf.objectives`.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from air_tf.config import AIRConfig
+from air_tf.errors import InputError
+from air_tf.model import attend, networks, priors, spatial
+from air_tf.structs import AIROutput, Densities, Scenes
+
+# A drawn object ends where its pixels fall below this intensity.
+BOX_THRESHOLD = 0.15
+
+
+@keras.saving.register_keras_serializable(package="air_tf")
+class AIR(keras.Model):
+    """Explains images as a variable number of objects.
+
+    Args:
+      config: sizes, priors and likelihood; `AIRConfig()` if omitted.
+
+    Raises:
+      InputError: for a setting that can't work, naming it.
+    """
+
+    def __init__(self, config: AIRConfig | None = None, **kwargs):
+        # Images stay float32 under mixed precision; layers cast for themselves.
+        super().__init__(autocast=False, **kwargs)
+        self.config = config or AIRConfig()
+        self.attend = attend.RecurrentAttend(
+            self.config, dtype=self.dtype_policy, name="attend"
+        )
+        self.decoder = networks.GlimpseDecoder(
+            hidden_units=self.config.decoder_units,
+            glimpse_shape=(*self.config.glimpse_size, self.config.image_shape[2]),
+            output_bias=self.config.decoder_bias,
+            dtype=self.dtype_policy,
+            name="decoder",
+        )
+        self.build((None, *self.config.image_shape))
+
+    def build(self, input_shape):
+        self.attend.build(input_shape)
+        self.decoder.build((None, self.config.z_what_size))
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        return cls(AIRConfig.from_dict(config.pop("config")), **config)
+
+    # p(x, z)
+
+    def count_prior(self, max_steps: int | None = None):
+        """p(n) on {0 .. T}."""
+        return priors.count_prior(self.config.count_decay, self._steps(max_steps))
+
+    def where_prior(self):
+        """p(z_where), of event shape [3]."""
+        return priors.where_prior(
+            self.config.where_prior_loc, self.config.where_prior_scale
+        )
+
+    def what_prior(self):
+        """p(z_what), of event shape [D]."""
+        return priors.what_prior(self.config.z_what_size)
+
+    def densities(self, max_steps: int | None = None) -> Densities:
+        """All that a bound needs of p."""
+        return Densities(
+            count_prior=self.count_prior(max_steps),
+            where_prior=self.where_prior(),
+            what_prior=self.what_prior(),
+            likelihood_scale=self.config.likelihood_scale,
+        )
+
+    def draw_objects(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
+        """Draws every object alone.
+
+        Args:
+          z_where: [B, T, 3].
+          z_what: [B, T, D].
+
+        Returns:
+          Object images, [B, T, H, W, C].
+        """
+        batch, steps = tf.shape(z_where)[0], z_where.shape[1]
+        height, width, channels = self.config.image_shape
+        glimpse_recon = self.decoder(tf.reshape(z_what, [-1, self.config.z_what_size]))
+        object_image = spatial.place_glimpses(
+            glimpse_recon, tf.reshape(z_where, [-1, 3]), (height, width)
+        )  # [B * T, H, W, C]
+        return tf.reshape(object_image, [batch, steps, height, width, channels])
+
+    def decode(
+        self, z_where: tf.Tensor, z_what: tf.Tensor, z_pres: tf.Tensor
+    ) -> tf.Tensor:
+        """The mean of p(x | z).
+
+        Args:
+          z_where: [B, T, 3].
+          z_what: [B, T, D].
+          z_pres: [B, T], 0 or 1.
+
+        Returns:
+          Canvas, [B, H, W, C].
+        """
+        return self._compose(self.draw_objects(z_where, z_what), z_pres)
+
+    def generate(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        num_objects: int | None = None,
+        max_steps: int | None = None,
+    ) -> Scenes:
+        """Draws `n` scenes from the prior.
+
+        Args:
+          n: how many scenes.
+          seed: the same seed draws the same scenes.
+          num_objects: draws from p(. | n = num_objects) instead.
+          max_steps: T; that of the config if omitted.
+
+        Returns:
+          Scenes as numpy arrays; `canvas` is their mean image.
+        """
+        steps = self._steps(max_steps)
+        if num_objects is not None and not 0 <= num_objects <= steps:
+            raise InputError(f"num_objects is {num_objects}; expected 0 to {steps}")
+        seeds = tf.random.split([seed, 0], 3)
+        count_prior = self.count_prior(steps)
+        if num_objects is None:
+            count = count_prior.sample(n, seed=seeds[0])
+        else:
+            count = tf.fill([n], num_objects)
+        z_where = self.where_prior().sample([n, steps], seed=seeds[1])
+        z_what = self.what_prior().sample([n, steps], seed=seeds[2])
+        count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
+        scenes = self._describe(
+            z_pres=priors.unary_code(count, steps),
+            count_probs=count_probs,
+            z_where=z_where,
+            z_what=z_what,
+            object_image=self.draw_objects(z_where, z_what),
+            num_trips=tf.fill([n], steps),
+        )
+        return tf.nest.map_structure(lambda x: x.numpy(), scenes)
+
+    # q(z | x)
+
+    def call(
+        self,
+        images: tf.Tensor,
+        *,
+        sample: bool = False,
+        seed: tf.Tensor | None = None,
+        max_steps: int | None = None,
+        stop_early: bool = False,
+        training: bool | None = None,
+    ) -> AIROutput:
+        """Infers the objects and draws them again.
+
+        Args:
+          images: [B, H, W, C], float in [0, 1].
+          sample: samples of q rather than its means and most probable count.
+          seed: [2] int32, needed to sample; the same seed draws the same.
+          max_steps: T; that of the config if omitted.
+          stop_early: ends the loop with the last object of the batch, see
+            `RecurrentAttend.call`. Objectives need all T steps.
+          training: unused; Keras passes it.
+
+        Raises:
+          InputError: for images of another shape than the config's, or for
+            `sample` without `seed`.
+        """
+        del training
+        shape = tuple(images.shape[1:])
+        if shape != self.config.image_shape:
+            raise InputError(
+                f"images have shape {shape}; expected {self.config.image_shape} "
+                "after the batch axis"
+            )
+        steps = self._steps(max_steps)
+        noise = None
+        if sample:
+            if seed is None:
+                raise InputError("sample=True needs a seed")
+            noise = attend.draw_noise(
+                seed, tf.shape(images)[0], steps, self.config.z_what_size
+            )
+        inference = self.attend(
+            images, max_steps=steps, noise=noise, stop_early=stop_early
+        )
+        object_image = self.draw_objects(inference.z_where, inference.z_what)
+        return AIROutput(
+            inference=inference,
+            object_image=object_image,
+            canvas=self._compose(object_image, inference.z_pres),
+        )
+
+    @tf.function(reduce_retracing=True)
+    def scenes(self, images: tf.Tensor, *, max_steps: int) -> Scenes:
+        """The deterministic path as a graph: images to `Scenes` of tensors."""
+        output = self(images, max_steps=max_steps, stop_early=True)
+        inference = output.inference
+        log_probs = priors.log_count_probs(inference.presence_logits)
+        return self._describe(
+            z_pres=inference.z_pres,
+            count_probs=tf.exp(log_probs),
+            z_where=inference.z_where,
+            z_what=inference.z_what,
+            object_image=output.object_image,
+            num_trips=inference.num_trips,
+        )
+
+    def infer(
+        self, images, *, max_steps: int | None = None, batch_size: int = 64
+    ) -> Scenes:
+        """Says how many objects there are, where, and what they look like.
+
+        Posterior means and the most probable count; the loop of a batch ends
+        with its last object.
+
+        Args:
+          images: [N, H, W, C], float in [0, 1], or uint8.
+          max_steps: T; that of the config if omitted.
+          batch_size: how many images go through the loop together.
+
+        Returns:
+          Scenes as numpy arrays.
+        """
+        images = np.asarray(images)
+        steps = self._steps(max_steps)
+        if images.shape[1:] != self.config.image_shape or not len(images):
+            raise InputError(
+                f"images have shape {images.shape}; expected N images of shape "
+                f"{self.config.image_shape}"
+            )
+        parts = [
+            self.scenes(to_float(images[i : i + batch_size]), max_steps=steps)
+            for i in range(0, len(images), batch_size)
+        ]
+        return tf.nest.map_structure(
+            lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
+        )
+
+    def reconstruct(self, images, *, max_steps: int | None = None) -> np.ndarray:
+        """The canvas that explains each image: [N, H, W, C] to the same."""
+        return self.infer(images, max_steps=max_steps).canvas
+
+    def _steps(self, max_steps: int | None) -> int:
+        steps = self.config.max_steps_per_image if max_steps is None else max_steps
+        if steps < 1:
+            raise InputError(f"max_steps is {steps}; expected at least 1")
+        return steps
+
+    def _compose(self, object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
+        """Adds up the present objects: [B, T, H, W, C] to [B, H, W, C]."""
+        return tf.einsum("bthwc,bt->bhwc", object_image, z_pres)
+
+    def _describe(
+        self, *, z_pres, count_probs, z_where, z_what, object_image, num_trips
+    ) -> Scenes:
+        present = z_pres[..., tf.newaxis]  # [B, T, 1]
+        at_least = tf.cumsum(count_probs, axis=1, reverse=True)  # [B, T + 1]
+        return Scenes(
+            num_objects=tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32),
+            num_objects_probs=count_probs,
+            boxes=present * spatial.object_boxes(object_image, BOX_THRESHOLD),
+            presence=at_least[:, 1:],
+            z_where=present * z_where,
+            z_what=present * z_what,
+            canvas=self._compose(object_image, z_pres),
+            num_trips=num_trips,
+        )
+
+
+def to_float(images) -> tf.Tensor:
+    """uint8 in 0 .. 255 or float in [0, 1] to float32 in [0, 1]."""
+    images = tf.convert_to_tensor(images)
+    if images.dtype == tf.uint8:
+        return tf.cast(images, tf.float32) / 255.0
+    return tf.cast(images, tf.float32)

@@ -1,0 +1,243 @@
+"""Inference, q(z | x): attend, infer, repeat.
+
+Step t looks at the image with what it remembers, says whether there is one
+more object (z_pres_t) and in which window (z_where_t), reads the glimpse in
+that window and encodes it (z_what_t) (Eslami et al. 2016, section 2.2 and
+figure 2).
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from air_tf.config import AIRConfig
+from air_tf.model import networks, priors, spatial
+from air_tf.structs import Inference, NormalParams
+
+# The presence logit of the steps that an image no longer takes: p = 4e-44.
+ENDED_LOGIT = -100.0
+
+
+class Noise(NamedTuple):
+    """Standard random numbers that turn the parameters of q into samples."""
+
+    presence: tf.Tensor  # [B, T], uniform
+    where: tf.Tensor  # [B, T, 3], normal
+    what: tf.Tensor  # [B, T, D], normal
+
+
+class StepResult(NamedTuple):
+    """One attend step; also, with an axis T, the buffers that collect them."""
+
+    presence_logits: tf.Tensor  # [B]
+    q_where_params: NormalParams  # [B, 3]
+    z_where: tf.Tensor  # [B, 3]
+    q_what_params: NormalParams  # [B, D]
+    z_what: tf.Tensor  # [B, D]
+
+
+class LoopState(NamedTuple):
+    step: tf.Tensor  # [] int32
+    memory: networks.LSTMState  # [B, U]
+    latents: tf.Tensor  # [B, 3 + D], z_where and z_what of the step before
+    log_reached: tf.Tensor  # [B], log q(n >= step)
+    log_best: tf.Tensor  # [B], max over n < step of log q(n)
+    ended: tf.Tensor  # [B] bool
+    results: StepResult  # each [B, T, ...]
+
+
+def draw_noise(
+    seed: tf.Tensor, batch: tf.Tensor, steps: int, z_what_size: int
+) -> Noise:
+    """Noise for [batch, steps] that depends on `seed` ([2] int32) alone."""
+    seeds = tf.random.split(seed, 3)
+    return Noise(
+        presence=tf.random.stateless_uniform([batch, steps], seeds[0]),
+        where=tf.random.stateless_normal([batch, steps, 3], seeds[1]),
+        what=tf.random.stateless_normal([batch, steps, z_what_size], seeds[2]),
+    )
+
+
+class RecurrentAttend(keras.layers.Layer):
+    """The attend loop whose steps remember each other through an LSTM."""
+
+    def __init__(self, config: AIRConfig, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self._config = config
+        policy = self.dtype_policy
+        self._lstm = networks.ImageLSTM(
+            image_units=config.image_units, units=config.recurrent_units, dtype=policy
+        )
+        self._where_head = networks.WhereHead(
+            hidden_units=config.where_units,
+            presence_bias=config.presence_bias,
+            scale_loc=config.where_prior_loc[0],
+            dtype=policy,
+        )
+        self._encoder = networks.GlimpseEncoder(
+            hidden_units=config.encoder_units,
+            z_what_size=config.z_what_size,
+            dtype=policy,
+        )
+
+    def build(self, image_shape):
+        config = self._config
+        height, width, channels = config.image_shape
+        self._lstm.build(height * width * channels, 3 + config.z_what_size)
+        self._where_head.build((None, config.recurrent_units))
+        self._encoder.build((None, *config.glimpse_size, channels))
+
+    def call(
+        self,
+        images: tf.Tensor,
+        *,
+        max_steps: int,
+        noise: Noise | None,
+        stop_early: bool,
+    ) -> Inference:
+        """Runs the loop.
+
+        Args:
+          images: [B, H, W, C] float32.
+          max_steps: T, static; need not be the T of training.
+          noise: for samples of q; None for its means and the most probable
+            count.
+          stop_early: ends as soon as every image has ended: its sampled
+            z_pres is 0, or without noise its most probable count can't change
+            any more. Steps that an image does not take have presence logit
+            `ENDED_LOGIT`, so that its result is the same in every batch.
+            Without, all T steps are taken as if every object were present.
+        """
+        batch = tf.shape(images)[0]
+        look = self._lstm.look(images)  # [B, 4U]
+
+        def cond(state: LoopState) -> tf.Tensor:
+            if not stop_early:
+                return state.step < max_steps
+            return tf.logical_and(
+                state.step < max_steps,
+                tf.logical_not(tf.reduce_all(state.ended)),
+            )
+
+        def body(state: LoopState) -> tuple[LoopState]:
+            t = state.step
+            step_noise = None
+            if noise is not None:
+                step_noise = tf.nest.map_structure(
+                    lambda x: tf.gather(x, t, axis=1), noise
+                )
+            memory, result = self._step(
+                images, look, state.memory, state.latents, step_noise
+            )
+            latents = tf.concat([result.z_where, result.z_what], axis=-1)
+            if not stop_early:
+                return (
+                    state._replace(
+                        step=t + 1,
+                        memory=memory,
+                        latents=latents,
+                        results=_write(state.results, result, t, max_steps),
+                    ),
+                )
+            logits = tf.where(state.ended, ENDED_LOGIT, result.presence_logits)
+            log_best = tf.maximum(
+                state.log_best, state.log_reached + tf.math.log_sigmoid(-logits)
+            )
+            log_reached = state.log_reached + tf.math.log_sigmoid(logits)
+            if noise is None:
+                ended = log_best >= log_reached
+            else:
+                ended = step_noise.presence >= tf.sigmoid(logits)
+            result = result._replace(presence_logits=logits)
+            return (
+                LoopState(
+                    step=t + 1,
+                    memory=memory,
+                    latents=latents,
+                    log_reached=log_reached,
+                    log_best=log_best,
+                    ended=tf.logical_or(state.ended, ended),
+                    results=_write(state.results, result, t, max_steps),
+                ),
+            )
+
+        (final,) = tf.while_loop(
+            cond,
+            body,
+            (self._initial_state(look, batch, max_steps),),
+            maximum_iterations=max_steps,
+        )
+        results = final.results
+        return Inference(
+            presence_logits=results.presence_logits,
+            z_pres=_z_pres(results.presence_logits, noise),
+            q_where_params=results.q_where_params,
+            z_where=results.z_where,
+            q_what_params=results.q_what_params,
+            z_what=results.z_what,
+            num_trips=tf.fill([batch], final.step),
+        )
+
+    def _step(self, images, look, memory, latents, noise):
+        """One attend step, [B, ...]: new memory and what was found."""
+        memory = self._lstm(look, tf.cast(latents, look.dtype), memory)
+        presence_logits, q_where = self._where_head(memory.h)
+        z_where = _sample(q_where, noise and noise.where)  # [B, 3]
+        glimpse = spatial.extract_glimpses(images, z_where, self._config.glimpse_size)
+        q_what = self._encoder(glimpse)
+        z_what = _sample(q_what, noise and noise.what)  # [B, D]
+        return memory, StepResult(presence_logits, q_where, z_where, q_what, z_what)
+
+    def _initial_state(self, look, batch, max_steps) -> LoopState:
+        code = self._config.z_what_size
+
+        def buffer(*shape, value=0.0):
+            return tf.fill([batch, max_steps, *shape], value)
+
+        def normal(size):
+            # 1 rather than 0: a scale that a Normal accepts.
+            return NormalParams(loc=buffer(size), scale=buffer(size, value=1.0))
+
+        return LoopState(
+            step=tf.constant(0),
+            memory=self._lstm.initial_state(look),
+            latents=tf.zeros([batch, 3 + code]),
+            log_reached=tf.zeros([batch]),
+            log_best=tf.fill([batch], -float("inf")),
+            ended=tf.zeros([batch], tf.bool),
+            results=StepResult(
+                presence_logits=buffer(value=ENDED_LOGIT),
+                q_where_params=normal(3),
+                z_where=buffer(3),
+                q_what_params=normal(code),
+                z_what=buffer(code),
+            ),
+        )
+
+
+def _sample(params: NormalParams, noise: tf.Tensor | None) -> tf.Tensor:
+    if noise is None:
+        return params.loc
+    return params.loc + params.scale * noise
+
+
+def _write(buffers, values, step, max_steps):
+    """Writes step `step` of [B, T, ...] with a mask, which every runtime has."""
+    here = tf.one_hot(step, max_steps, on_value=True, off_value=False)  # [T]
+
+    def write(buffer, value):
+        mask = tf.reshape(here, [1, max_steps] + [1] * (len(buffer.shape) - 2))
+        return tf.where(mask, value[:, tf.newaxis], buffer)
+
+    return tf.nest.map_structure(write, buffers, values)
+
+
+def _z_pres(presence_logits: tf.Tensor, noise: Noise | None) -> tf.Tensor:
+    """[B, T]: a sample of z_pres, or the most probable count in unary code."""
+    steps = presence_logits.shape[1]
+    if noise is None:
+        return priors.unary_code(priors.most_probable_count(presence_logits), steps)
+    present = tf.cast(noise.presence < tf.sigmoid(presence_logits), tf.float32)
+    # Present as long as no step before was absent.
+    return tf.cast(tf.cumsum(1.0 - present, axis=1) < 0.5, tf.float32)

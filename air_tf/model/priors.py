@@ -1,0 +1,70 @@
+"""The factors of p and of q as TFP distributions.
+
+p(n) is a geometric distribution truncated to {0 .. T}; z_pres is its unary
+code, so q(n) follows from the presence probabilities of the steps
+(Eslami et al. 2016, section 2.1).
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from air_tf.structs import NormalParams
+
+tfd = tfp.distributions
+
+
+def count_prior(count_decay: float, max_steps: int) -> tfd.Categorical:
+    """p(n), proportional to count_decay ** n on {0 .. max_steps}."""
+    decay = tf.math.log(tf.constant(count_decay, tf.float32))
+    return tfd.Categorical(logits=decay * tf.range(max_steps + 1, dtype=tf.float32))
+
+
+def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:
+    """q(z_pres_t | z_pres_{t-1} = 1) of every step; batch shape [B, T]."""
+    return tfd.Bernoulli(logits=presence_logits)
+
+
+def log_count_probs(presence_logits: tf.Tensor) -> tf.Tensor:
+    """log q(n), [B, T + 1].
+
+    q(n) = p_1 .. p_n (1 - p_{n+1}) for n < T and q(T) = p_1 .. p_T: step n + 1
+    is the first without an object. In logarithms throughout, finite at p = 0
+    and p = 1.
+    """
+    log_present = tf.math.log_sigmoid(presence_logits)  # [B, T]
+    log_absent = tf.math.log_sigmoid(-presence_logits)  # [B, T]
+    zero = tf.zeros_like(log_present[:, :1])
+    log_reached = tf.concat([zero, tf.cumsum(log_present, axis=1)], axis=1)
+    return log_reached + tf.concat([log_absent, zero], axis=1)
+
+
+def most_probable_count(presence_logits: tf.Tensor) -> tf.Tensor:
+    """argmax of q(n), [B] int32; the smaller count where two are equal."""
+    return tf.argmax(log_count_probs(presence_logits), axis=1, output_type=tf.int32)
+
+
+def unary_code(num_objects: tf.Tensor, steps: int) -> tf.Tensor:
+    """[B] to z_pres [B, T]: 1 in the first `num_objects` steps."""
+    return tf.sequence_mask(num_objects, steps, dtype=tf.float32)
+
+
+def count_posterior(presence_logits: tf.Tensor) -> tfd.Categorical:
+    """q(n) of presence logits [B, T]: batch shape [B] over {0 .. T}."""
+    return tfd.Categorical(logits=log_count_probs(presence_logits))
+
+
+def diagonal_normal(params: NormalParams) -> tfd.Independent:
+    """Normals, independent along the last axis."""
+    return tfd.Independent(
+        tfd.Normal(loc=params.loc, scale=params.scale), reinterpreted_batch_ndims=1
+    )
+
+
+def where_prior(loc: tuple[float, ...], scale: tuple[float, ...]) -> tfd.Independent:
+    """p(z_where): event shape [3]."""
+    return diagonal_normal(NormalParams(loc=tf.constant(loc), scale=tf.constant(scale)))
+
+
+def what_prior(size: int) -> tfd.Independent:
+    """p(z_what), standard normal: event shape [D]."""
+    return diagonal_normal(NormalParams(loc=tf.zeros([size]), scale=tf.ones([size])))

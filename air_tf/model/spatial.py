@@ -1,0 +1,146 @@
+"""Attention windows: reading glimpses, placing objects, and their boxes.
+
+A window is `z_where = (scale, shift_y, shift_x)`: the affine map
+`A = [[scale, 0, shift_x], [0, scale, shift_y]]` takes the glimpse frame
+[-1, 1]^2 to the canvas frame [-1, 1]^2 (Eslami et al. 2016, section 2.2;
+Jaderberg et al. 2015, eq. 10, restricted to scale and shift). Both frames end
+at the outer edges of their border pixels, pixel centres lie half a pixel
+inside, and everything outside an image is 0.
+
+Because the map never rotates, bilinear sampling separates into one small
+matrix for the rows and one for the columns: dense products, differentiable in
+the window, without gathers.
+"""
+
+import tensorflow as tf
+
+# A sampled scale can fall to 0 or below, where placing would divide by 0.
+MIN_SCALE = 0.02
+
+
+def _centres(size: int, dtype: tf.DType) -> tf.Tensor:
+    """Centres of `size` pixels in [-1, 1]. Shape [size]."""
+    return (2.0 * tf.range(size, dtype=dtype) + 1.0) / size - 1.0
+
+
+def _bilinear_weights(points: tf.Tensor, size: int) -> tf.Tensor:
+    """Weights that interpolate a row of `size` pixels at `points` in [-1, 1].
+
+    Shape [..., P] to [..., P, size].
+    """
+    position = (points + 1.0) * (0.5 * size) - 0.5
+    pixel = tf.range(size, dtype=points.dtype)
+    return tf.nn.relu(1.0 - tf.abs(position[..., tf.newaxis] - pixel))
+
+
+def _resample(
+    images: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor
+) -> tf.Tensor:
+    """[N, h, w, C] with [N, H, h] and [N, W, w] to [N, H, W, C]."""
+    height, width, channels = images.shape[1:]
+    flat = tf.reshape(images, [-1, height, width * channels])
+    rows = tf.matmul(row_weights, flat)  # [N, H, w * C]
+    new_height = row_weights.shape[1]
+    if channels == 1:
+        rows = tf.reshape(rows, [-1, new_height, width])
+        resampled = tf.matmul(rows, column_weights, transpose_b=True)  # [N, H, W]
+        return resampled[..., tf.newaxis]
+    rows = tf.reshape(rows, [-1, new_height, width, channels])
+    return tf.einsum("nhwc,nxw->nhxc", rows, column_weights)
+
+
+def _scale_and_shifts(z_where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    scale, shift_y, shift_x = tf.split(z_where, 3, axis=-1)  # each [N, 1]
+    return tf.maximum(scale, MIN_SCALE), shift_y, shift_x
+
+
+def extract_glimpses(
+    images: tf.Tensor, z_where: tf.Tensor, glimpse_size: tuple[int, int]
+) -> tf.Tensor:
+    """Reads the window `z_where` of each image: "attend".
+
+    Args:
+      images: [N, H, W, C].
+      z_where: [N, 3], (scale, shift_y, shift_x).
+      glimpse_size: (h, w) in pixels.
+
+    Returns:
+      Glimpses, [N, h, w, C].
+    """
+    z_where = tf.ensure_shape(z_where, [images.shape[0], 3])
+    _, height, width, _ = images.shape
+    scale, shift_y, shift_x = _scale_and_shifts(z_where)
+    rows = scale * _centres(glimpse_size[0], images.dtype) + shift_y  # [N, h]
+    columns = scale * _centres(glimpse_size[1], images.dtype) + shift_x  # [N, w]
+    return _resample(
+        images, _bilinear_weights(rows, height), _bilinear_weights(columns, width)
+    )
+
+
+def place_glimpses(
+    glimpses: tf.Tensor, z_where: tf.Tensor, canvas_size: tuple[int, int]
+) -> tf.Tensor:
+    """Draws each glimpse into its window on an empty canvas.
+
+    Args:
+      glimpses: [N, h, w, C].
+      z_where: [N, 3], (scale, shift_y, shift_x).
+      canvas_size: (H, W) in pixels.
+
+    Returns:
+      Object images, [N, H, W, C].
+    """
+    z_where = tf.ensure_shape(z_where, [glimpses.shape[0], 3])
+    _, height, width, _ = glimpses.shape
+    scale, shift_y, shift_x = _scale_and_shifts(z_where)
+    rows = (_centres(canvas_size[0], glimpses.dtype) - shift_y) / scale  # [N, H]
+    columns = (_centres(canvas_size[1], glimpses.dtype) - shift_x) / scale  # [N, W]
+    return _resample(
+        glimpses, _bilinear_weights(rows, height), _bilinear_weights(columns, width)
+    )
+
+
+def window_boxes(z_where: tf.Tensor) -> tf.Tensor:
+    """Borders of the windows, not clipped to the canvas.
+
+    Args:
+      z_where: [..., 3].
+
+    Returns:
+      Boxes [..., 4]: (ymin, xmin, ymax, xmax), the canvas being [0, 1]^2.
+    """
+    scale, shift_y, shift_x = tf.unstack(z_where, axis=-1)
+    scale = tf.maximum(scale, MIN_SCALE)
+    corners = [shift_y - scale, shift_x - scale, shift_y + scale, shift_x + scale]
+    return 0.5 * (tf.stack(corners, axis=-1) + 1.0)
+
+
+def object_boxes(object_image: tf.Tensor, threshold: float) -> tf.Tensor:
+    """Tight boxes around what was drawn: pixels brighter than `threshold`.
+
+    A window keeps a margin that differs from object to object; the drawn
+    pixels say where the object itself ends.
+
+    Args:
+      object_image: [..., H, W, C], one object on an empty canvas.
+      threshold: in units of pixel intensity.
+
+    Returns:
+      Boxes [..., 4]: (ymin, xmin, ymax, xmax) in [0, 1]; all 0 where nothing
+      is brighter than the threshold.
+    """
+    drawn = tf.reduce_max(object_image, axis=-1) > threshold  # [..., H, W]
+    ymin, ymax = _extent(tf.reduce_any(drawn, axis=-1))
+    xmin, xmax = _extent(tf.reduce_any(drawn, axis=-2))
+    return tf.stack([ymin, xmin, ymax, xmax], axis=-1)
+
+
+def _extent(occupied: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """First and last border of the occupied pixels of [..., S], as fractions."""
+    size = occupied.shape[-1]
+    mask = tf.cast(occupied, tf.float32)
+    index = tf.range(size, dtype=tf.float32)
+    last = tf.reduce_max(mask * (index + 1.0), axis=-1)
+    first = size - tf.reduce_max(mask * (size - index), axis=-1)
+    any_occupied = tf.cast(last > 0.0, tf.float32)
+    return first * any_occupied / size, last / size

@@ -1,0 +1,50 @@
+"""Packaging of air_tf."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="air_tf",
+    version="0.1.0",
+    description=(
+        "Attend, Infer, Repeat in TensorFlow 2: counts, locates and encodes the "
+        "objects in pictures without labels"
+    ),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["air_tf", "air_tf.*"]),
+    package_data={
+        "air_tf": ["py.typed"],
+        "air_tf.data.multi_mnist": ["*.md", "*.bib", "*.txt", "*.tsv"],
+        "air_tf.data.multi_digits": ["*.md", "*.bib", "*.txt", "*.tsv"],
+    },
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "absl-py>=2.1,<3",
+        "importlib_resources>=6.0,<8",
+        "matplotlib>=3.8,<4",
+        "numpy>=1.26,<3",
+        "Pillow>=10.1,<14",
+        "scikit-learn>=1.4,<2",
+        "scipy>=1.11,<2",
+        "tensorboard>=2.21,<2.22",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.9,<4.10",
+        "tensorflow-probability>=0.25,<0.26",
+        "keras>=3.12,<3.16",
+        "tf-keras>=2.21,<2.22",
+    ],
+    extras_require={
+        "test": ["dill>=0.3.8,<1", "pytest>=8,<10", "ruff>=0.8,<1"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,141 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from air_tf.config import AIRConfig
+from air_tf.errors import InputError
+from air_tf.model.air import AIR
+
+
+def test_keras_round_trip_is_exact(small_config, images, tmp_path):
+    air = AIR(small_config)
+    air.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.config == small_config
+    for before, after in zip(air.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    for before, after in zip(air.infer(images), loaded.infer(images), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_infer_documents_what_it_returns(small_config, images):
+    scenes = AIR(small_config).infer(images)
+    shapes = {name: getattr(scenes, name).shape for name in scenes._fields}
+    assert shapes == {
+        "num_objects": (5,),
+        "num_objects_probs": (5, 4),
+        "boxes": (5, 3, 4),
+        "presence": (5, 3),
+        "z_where": (5, 3, 3),
+        "z_what": (5, 3, 4),
+        "canvas": (5, 16, 16, 1),
+        "num_trips": (5,),
+    }
+    np.testing.assert_allclose(scenes.num_objects_probs.sum(1), 1.0, rtol=1e-5)
+    assert np.all((scenes.boxes >= 0) & (scenes.boxes <= 1))
+
+
+def test_infer_in_batches_is_infer_at_once(small_config, images):
+    air = AIR(small_config)
+    at_once = air.infer(images)
+    in_batches = air.infer(images, batch_size=2)
+    for name in ("num_objects", "num_objects_probs", "boxes", "z_what", "canvas"):
+        np.testing.assert_allclose(
+            getattr(at_once, name), getattr(in_batches, name), atol=1e-6
+        )
+
+
+def test_bytes_and_floats_are_the_same_image(small_config):
+    air = AIR(small_config)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+    from_bytes, from_floats = air.infer(pixels), air.infer(pixels / 255)
+    np.testing.assert_allclose(from_bytes.z_what, from_floats.z_what, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 1), (20, 12, 3), (9, 9, 2)])
+def test_any_canvas(small_config, shape):
+    config = dataclasses.replace(small_config, image_shape=shape, image_units=(5,))
+    air = AIR(config)
+    scenes = air.infer(np.random.default_rng(0).random((2, *shape), np.float32))
+    assert scenes.canvas.shape == (2, *shape)
+    assert air.generate(2, num_objects=2).canvas.shape == (2, *shape)
+
+
+def test_weights_do_not_depend_on_steps(small_config):
+    longer = dataclasses.replace(small_config, max_steps_per_image=7)
+    one, other = AIR(small_config), AIR(longer)
+    assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+
+
+def test_decode_draws_the_sum_of_the_present_objects(small_config):
+    air = AIR(small_config)
+    z_where = np.array([[[0.5, -0.4, 0.0], [0.5, 0.4, 0.0]]], np.float32)
+    z_what = np.random.default_rng(0).normal(size=(1, 2, 4)).astype(np.float32)
+    first = air.decode(z_where, z_what, np.array([[1.0, 0.0]], np.float32))
+    both = air.decode(z_where, z_what, np.array([[1.0, 1.0]], np.float32))
+    alone = air.draw_objects(z_where, z_what)
+    np.testing.assert_allclose(first, alone[:, 0], atol=1e-6)
+    np.testing.assert_allclose(both, alone[:, 0] + alone[:, 1], atol=1e-6)
+
+
+def test_reconstruct_is_the_canvas_of_infer(small_config, images):
+    air = AIR(small_config)
+    np.testing.assert_array_equal(air.reconstruct(images), air.infer(images).canvas)
+
+
+def test_generate_draws_from_the_prior(small_config):
+    config = dataclasses.replace(
+        small_config, count_decay=0.5, where_prior_scale=(0.05, 0.2, 0.4)
+    )
+    scenes = AIR(config).generate(4000, seed=1)
+    # 1 : 1/2 : 1/4 : 1/8
+    found = np.bincount(scenes.num_objects, minlength=4) / 4000
+    np.testing.assert_allclose(found, np.array([8, 4, 2, 1]) / 15, atol=0.03)
+    drawn = scenes.z_where[scenes.num_objects > 0, 0]
+    np.testing.assert_allclose(drawn.mean(0), [0.35, 0, 0], atol=0.03)
+    np.testing.assert_allclose(drawn.std(0), [0.05, 0.2, 0.4], rtol=0.06)
+
+
+def test_generate_with_a_given_number(small_config):
+    air = AIR(small_config)
+    scenes = air.generate(3, num_objects=2, seed=5)
+    np.testing.assert_array_equal(scenes.num_objects, [2, 2, 2])
+    np.testing.assert_array_equal(
+        scenes.canvas, air.generate(3, num_objects=2, seed=5).canvas
+    )
+    with pytest.raises(InputError, match="num_objects is 4; expected 0 to 3"):
+        air.generate(1, num_objects=4)
+
+
+def test_mixed_precision_keeps_latents_in_float32(small_config, images):
+    air = AIR(small_config, dtype="mixed_bfloat16")
+    output = air(images, sample=True, seed=[1, 2])
+    for value in (output.canvas, output.inference.z_what, output.inference.z_where):
+        assert value.dtype == "float32"
+    full = AIR(small_config)
+    full.set_weights(air.get_weights())
+    np.testing.assert_allclose(
+        air(images).inference.z_where, full(images).inference.z_where, atol=0.02
+    )
+
+
+@pytest.mark.parametrize("bad", [(5, 16, 17, 1), (16, 16, 1), (0, 16, 16, 1)])
+def test_images_of_another_shape_are_refused(small_config, bad):
+    with pytest.raises(InputError, match=r"expected N images of shape \(16, 16, 1\)"):
+        AIR(small_config).infer(np.zeros(bad, np.float32))
+
+
+def test_call_refuses_what_can_not_work(small_config, images):
+    air = AIR(small_config)
+    with pytest.raises(InputError, match=r"expected \(16, 16, 1\)"):
+        air(images[:, :15])
+    with pytest.raises(InputError, match="needs a seed"):
+        air(images, sample=True)
+    with pytest.raises(InputError, match="max_steps is 0"):
+        air(images, max_steps=0)
+
+
+def test_default_size_is_that_of_the_peers_examples():
+    assert AIR(AIRConfig()).count_params() == 3_275_131

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.model.air import AIR
+from air_tf.model.attend import ENDED_LOGIT
+
+
+def _set_presence(air, kernel, bias):
+    """Presence logits become `kernel * h_0 + bias`, the other outputs stay."""
+    layer = air.attend._where_head._mlp._output
+    weights, biases = layer.get_weights()
+    weights[:, 0], biases[0] = kernel, bias
+    layer.set_weights([weights, biases])
+
+
+@pytest.fixture
+def air(small_config):
+    return AIR(small_config)
+
+
+def test_an_empty_batch_takes_one_trip(air, images):
+    _set_presence(air, 0.0, -5.0)
+    scenes = air.infer(images, max_steps=4)
+    np.testing.assert_array_equal(scenes.num_objects, np.zeros(5))
+    np.testing.assert_array_equal(scenes.num_trips, np.ones(5))
+    for absent in (scenes.boxes, scenes.z_where, scenes.z_what, scenes.canvas):
+        np.testing.assert_array_equal(absent, np.zeros_like(absent))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_full_batch_takes_all_trips(air, images, steps):
+    # T of inference need not be the 3 of the config.
+    _set_presence(air, 0.0, 5.0)
+    scenes = air.infer(images, max_steps=steps)
+    np.testing.assert_array_equal(scenes.num_objects, np.full(5, steps))
+    np.testing.assert_array_equal(scenes.num_trips, np.full(5, steps))
+    assert scenes.boxes.shape == (5, steps, 4)
+    assert scenes.num_objects_probs.shape == (5, steps + 1)
+
+
+def _bright_means_present(air):
+    """Presence follows the brightness of the image: hand-set gates."""
+    lstm = air.attend._lstm
+    size = 16 * 16
+    units = lstm.units
+    kernel = np.zeros((size, 4 * units), np.float32)
+    kernel[:, 2 * units : 3 * units] = 1.0 / size  # candidate: the mean pixel
+    bias = np.zeros(4 * units, np.float32)
+    bias[:units] = 10.0  # input gate open
+    bias[units : 2 * units] = -10.0  # forget everything
+    bias[3 * units :] = 10.0  # output gate open
+    lstm._image_gates.set_weights([kernel, bias])
+    lstm._latent_gates.set_weights([np.zeros((7, 4 * units))])
+    lstm._state_gates.set_weights([np.zeros((units, 4 * units))])
+    head = air.attend._where_head._mlp
+    head._hidden[0].set_weights([np.eye(units), np.zeros(units)])
+    kernel = np.zeros(units)
+    kernel[0] = 100.0  # h_0 is tanh(tanh(mean)): logit above 0 from mean 0.3 on
+    _set_presence(air, kernel, -100.0 * np.tanh(np.tanh(0.3)))
+
+
+def test_every_image_has_the_result_it_has_alone(air):
+    _bright_means_present(air)
+    images = np.stack([np.full((16, 16, 1), v, np.float32) for v in (0.0, 0.9, 0.1)])
+    together = air.infer(images)
+    np.testing.assert_array_equal(together.num_objects, [0, 3, 0])
+    np.testing.assert_array_equal(together.num_trips, [3, 3, 3])
+    for i, trips in enumerate([1, 3, 1]):
+        alone = air.infer(images[i : i + 1])
+        assert alone.num_trips[0] == trips
+        for name in ("num_objects_probs", "boxes", "presence", "z_what", "canvas"):
+            np.testing.assert_allclose(
+                getattr(alone, name)[0], getattr(together, name)[i], atol=1e-6
+            )
+
+
+def test_stopping_early_changes_no_count(air, images):
+    _set_presence(air, np.linspace(-3, 3, 8), 0.1)
+    full = air(images, max_steps=6)
+    early = air(images, max_steps=6, stop_early=True)
+    np.testing.assert_array_equal(full.inference.z_pres, early.inference.z_pres)
+    present = full.inference.z_pres.numpy()[..., None]
+    np.testing.assert_allclose(
+        full.inference.z_what * present, early.inference.z_what * present, atol=1e-6
+    )
+
+
+def test_loop_ends_once_the_most_probable_count_is_settled(air, images):
+    # p = 0.45: q(0) = 0.55 can't be beaten by the 0.45 that is left.
+    _set_presence(air, 0.0, float(np.log(0.45 / 0.55)))
+    output = air(images, max_steps=4, stop_early=True)
+    np.testing.assert_array_equal(output.inference.num_trips, np.ones(5))
+    np.testing.assert_allclose(output.inference.presence_logits[:, 1:], ENDED_LOGIT)
+    # p = 0.6: q(0) = 0.4 < 0.6; q(1) = 0.24, but 0.36 < 0.4 settles it.
+    _set_presence(air, 0.0, float(np.log(0.6 / 0.4)))
+    output = air(images, max_steps=4, stop_early=True)
+    np.testing.assert_array_equal(output.inference.num_trips, np.full(5, 2))
+    np.testing.assert_array_equal(output.inference.z_pres, np.zeros((5, 4)))
+
+
+def test_sampled_presence_never_rises_and_follows_its_probabilities(air):
+    _set_presence(air, 0.0, float(np.log(0.7 / 0.3)))
+    images = np.zeros((4000, 16, 16, 1), np.float32)
+    for stop_early in (False, True):
+        output = air(images, sample=True, seed=[1, 2], stop_early=stop_early)
+        z_pres = output.inference.z_pres.numpy()
+        assert np.all(np.diff(z_pres, axis=1) <= 0)
+        counts = np.bincount(z_pres.sum(1).astype(int), minlength=4) / 4000
+        # q(0) = 0.3, q(1) = 0.21, q(2) = 0.147, q(3) = 0.343
+        np.testing.assert_allclose(counts, [0.3, 0.21, 0.147, 0.343], atol=0.03)
+
+
+def test_samples_have_the_moments_of_their_parameters(air):
+    images = np.repeat(np.random.default_rng(0).random((1, 16, 16, 1)), 4000, 0)
+    output = air(images.astype(np.float32), sample=True, seed=[3, 4])
+    inference = output.inference
+    # The first step does not depend on earlier samples.
+    loc, scale = (p[0, 0].numpy() for p in inference.q_where_params)
+    np.testing.assert_allclose(inference.z_where[:, 0].numpy().mean(0), loc, atol=0.01)
+    np.testing.assert_allclose(inference.z_where[:, 0].numpy().std(0), scale, rtol=0.05)
+
+
+def test_the_same_seed_draws_the_same(air, images):
+    one = air(images, sample=True, seed=[1, 2])
+    two = air(images, sample=True, seed=[1, 2])
+    other = air(images, sample=True, seed=[1, 3])
+    np.testing.assert_array_equal(one.canvas, two.canvas)
+    assert np.abs(one.inference.z_what - other.inference.z_what).max() > 0.1
+
+
+def test_gradients_reach_every_weight(air, images):
+    with tf.GradientTape() as tape:
+        output = air(images, sample=True, seed=[1, 2])
+        total = tf.reduce_sum(output.object_image**2) + tf.reduce_sum(
+            output.inference.presence_logits
+        )
+    for gradient in tape.gradient(total, air.trainable_variables):
+        assert np.abs(gradient.numpy()).max() > 0
