@@ -1,0 +1,31 @@
+"""Scenes of MNIST digits."""
+
+import tensorflow_datasets as tfds
+
+from air_tf.data.scene_builder import SceneBuilder, scene_configs
+from air_tf.data.scenes import ObjectPool
+
+# The last digits of MNIST's training split are kept for validation.
+_SOURCE_SPLITS = {
+    "train": "train[:50000]",
+    "validation": "train[50000:]",
+    "test": "test",
+}
+
+
+class Builder(SceneBuilder):
+    """TFDS builder `multi_mnist`, made from TFDS' `mnist`."""
+
+    BUILDER_CONFIGS = scene_configs({"train": 60000, "validation": 5000, "test": 10000})
+
+    def _object_pools(self) -> dict[str, ObjectPool]:
+        mnist = tfds.builder("mnist:3.0.1", data_dir=self.data_dir_root)
+        mnist.download_and_prepare()
+        return {
+            split: _read_pool(mnist, source) for split, source in _SOURCE_SPLITS.items()
+        }
+
+
+def _read_pool(mnist: tfds.core.DatasetBuilder, split: str) -> ObjectPool:
+    digits = tfds.as_numpy(mnist.as_dataset(split=split, batch_size=-1))
+    return ObjectPool(images=digits["image"][..., 0], labels=digits["label"])

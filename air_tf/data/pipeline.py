@@ -1,0 +1,49 @@
+"""Batches for training."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+
+def training_batches(
+    images: np.ndarray, *, batch_size: int, seed: int, first_step: int
+) -> tf.data.Dataset:
+    """Endless batches in an order that only (seed, step) decides.
+
+    Every epoch is a permutation of its own; a rest smaller than a batch is
+    left out of that epoch. Since the order is a function of the step, a run
+    that resumes at `first_step` sees what an uninterrupted one would have.
+
+    Args:
+      images: [N, H, W, C] in memory; its dtype is kept, the training step casts.
+      batch_size: B; batches larger than N go round more than once.
+      seed: of the permutations.
+      first_step: batches to leave out.
+
+    Returns:
+      Dataset of [B, H, W, C].
+    """
+    num = len(images)
+    rounds = math.ceil(batch_size / num)
+    per_epoch = num * rounds // batch_size
+    # Outside the graph, or it would hold a copy of the images.
+    source = tf.constant(images)
+
+    def epoch_indices(epoch):
+        keys = tf.random.stateless_uniform(
+            [rounds, num], tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
+        order = tf.reshape(tf.argsort(keys, axis=1), [-1])
+        order = order[: per_epoch * batch_size]
+        order = tf.reshape(order, [per_epoch, batch_size])
+        return tf.data.Dataset.from_tensor_slices(order)
+
+    first_epoch, skip = divmod(first_step, per_epoch)
+    return (
+        tf.data.Dataset.counter(first_epoch)
+        .flat_map(epoch_indices)
+        .skip(skip)
+        .map(lambda rows: tf.gather(source, rows))
+        .prefetch(2)
+    )

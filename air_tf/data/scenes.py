@@ -1,0 +1,135 @@
+"""Scenes of several objects on a canvas, composed from pictures of one each.
+
+Every scene has a random generator of its own, seeded by (seed, split, index):
+the same bytes whoever composes it and in whatever order.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from air_tf.config import SceneConfig
+from air_tf.errors import InputError
+
+_PLACE_ATTEMPTS = 100
+_SCENE_ATTEMPTS = 1000
+
+
+class Scene(NamedTuple):
+    image: np.ndarray  # [H, W, 1] uint8
+    boxes: np.ndarray  # [n, 4] float32: ymin, xmin, ymax, xmax in [0, 1]
+    labels: np.ndarray  # [n] int64
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectPool:
+    """Pictures of single objects that scenes of one split are made of."""
+
+    images: np.ndarray  # [N, h, w] uint8, bright on 0
+    labels: np.ndarray  # [N]
+
+
+def compose_scene(
+    pool: ObjectPool, config: SceneConfig, *, split: int, index: int
+) -> Scene:
+    """Composes scene number `index` of a split.
+
+    Raises:
+      InputError: if that many objects find no place on the canvas.
+    """
+    rng = np.random.default_rng([config.seed, split, index])
+    count = int(rng.choice(config.counts))
+    arrange = _arrange_overlapping if config.overlap else _arrange_apart
+    for _ in range(_SCENE_ATTEMPTS):
+        scene = arrange(pool, config, count, rng)
+        if scene is not None:
+            return scene
+    height, width = config.canvas_size
+    raise InputError(f"{count} objects find no place on a canvas of {height}x{width}")
+
+
+def _arrange_apart(pool, config, count, rng) -> Scene | None:
+    """Ink boxes anywhere on the canvas, none overlapping another."""
+    canvas = np.zeros(config.canvas_size, np.uint8)
+    boxes, labels = [], []
+    for _ in range(count):
+        ink, label = _draw_object(pool, config, rng)
+        top, left, bottom, right = _ink_box(ink)
+        ink = ink[top:bottom, left:right]
+        box = _free_box(ink.shape, boxes, canvas.shape, rng)
+        if box is None:
+            return None
+        canvas[box[0] : box[2], box[1] : box[3]] = ink
+        boxes.append(box)
+        labels.append(label)
+    return _scene(canvas, boxes, labels)
+
+
+def _free_box(shape, boxes, canvas_shape, rng):
+    room = np.subtract(canvas_shape, shape)
+    if room.min() < 0:
+        return None
+    for _ in range(_PLACE_ATTEMPTS):
+        top, left = rng.integers(0, room + 1)
+        box = (top, left, top + shape[0], left + shape[1])
+        if not any(_overlap(box, other) for other in boxes):
+            return box
+    return None
+
+
+def _overlap(a, b) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _arrange_overlapping(pool, config, count, rng) -> Scene | None:
+    """Padded pictures that may overlap as long as no pixel saturates.
+
+    The rule of Pyro's and other implementations' multi-MNIST.
+    """
+    canvas = np.zeros(config.canvas_size, np.int64)
+    boxes, labels = [], []
+    for _ in range(count):
+        picture, label = _draw_object(pool, config, rng)
+        room = np.subtract(canvas.shape, picture.shape)
+        if room.min() < 1:
+            return None
+        top, left = rng.integers(0, room)
+        height, width = picture.shape
+        canvas[top : top + height, left : left + width] += picture
+        boxes.append(_ink_box(picture) + np.array([top, left, top, left]))
+        labels.append(label)
+    if canvas.max(initial=0) > 255:
+        return None
+    return _scene(canvas.astype(np.uint8), boxes, labels)
+
+
+def _draw_object(pool, config, rng):
+    """A picture of random identity and size: [h, w] uint8, and its label."""
+    while True:
+        index = rng.integers(len(pool.images))
+        shrink = max(rng.normal(*config.shrink), 0.1)
+        picture = Image.fromarray(pool.images[index])
+        width, height = (max(1, int(side / shrink)) for side in picture.size)
+        resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized)
+        if pixels.any():
+            return pixels, int(pool.labels[index])
+
+
+def _ink_box(pixels) -> np.ndarray:
+    """(top, left, bottom, right) of the pixels above 0."""
+    rows = np.flatnonzero(pixels.any(axis=1))
+    columns = np.flatnonzero(pixels.any(axis=0))
+    return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+
+
+def _scene(canvas, boxes, labels) -> Scene:
+    height, width = canvas.shape
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return Scene(
+        image=canvas[..., np.newaxis],
+        boxes=boxes / np.array([height, width, height, width], np.float32),
+        labels=np.array(labels, np.int64),
+    )

@@ -1,0 +1,141 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from air_tf.config import SceneConfig
+from air_tf.data.scenes import ObjectPool, compose_scene
+from air_tf.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Ellipses of different sizes in 28x28, with margins as MNIST's."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:28, :28] - 13.5
+    images = [
+        255 * ((y / rng.uniform(6, 10)) ** 2 + (x / rng.uniform(3, 9)) ** 2 < 1)
+        for _ in range(50)
+    ]
+    return ObjectPool(np.array(images, np.uint8), np.arange(50) % 10)
+
+
+def _scenes(pool, config, num, split=0):
+    return [compose_scene(pool, config, split=split, index=i) for i in range(num)]
+
+
+def _in_pixels(box, size):
+    return np.round(box * size).astype(int)
+
+
+def test_counts_are_equally_probable(pool):
+    counts = [len(s.boxes) for s in _scenes(pool, SceneConfig(counts=(0, 1, 3)), 3000)]
+    found = np.bincount(counts, minlength=4) / 3000
+    np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0, 1 / 3], atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (40, 70)])
+def test_boxes_are_tight_to_the_ink_and_never_overlap(pool, size):
+    config = SceneConfig(counts=(2,), canvas_size=size)
+    for scene in _scenes(pool, config, 200):
+        ink = scene.image[..., 0].copy()
+        for ymin, xmin, ymax, xmax in _in_pixels(scene.boxes, np.array([*size, *size])):
+            patch = ink[ymin:ymax, xmin:xmax]
+            for border in (patch[0], patch[-1], patch[:, 0], patch[:, -1]):
+                assert border.any()
+            patch[:] = 0  # a second box over this one would find its border gone
+        assert not ink.any()
+
+
+def test_objects_lie_anywhere_on_the_canvas(pool):
+    boxes = np.concatenate(
+        [s.boxes for s in _scenes(pool, SceneConfig(counts=(1,)), 2000)]
+    )
+    assert boxes[:, :2].min() == 0.0
+    assert boxes[:, 2:].max() == 1.0
+    # Uniform between the borders: the free room is left and right alike.
+    room = boxes[:, 1] / (1 - (boxes[:, 3] - boxes[:, 1]))
+    np.testing.assert_allclose(
+        np.quantile(room, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05
+    )
+
+
+def test_sizes_vary_as_asked(pool):
+    boxes = np.concatenate(
+        [s.boxes for s in _scenes(pool, SceneConfig(counts=(1,)), 1000)]
+    )
+    halved = np.concatenate(
+        [
+            s.boxes
+            for s in _scenes(pool, SceneConfig(counts=(1,), shrink=(2.6, 0.2)), 1000)
+        ]
+    )
+    height, half = ((b[:, 2] - b[:, 0]).mean() for b in (boxes, halved))
+    # Ellipses of 12 to 20 pixels, divided by 1.3 or 2.6, with a rim of about half
+    # a pixel of blur on either side.
+    np.testing.assert_allclose(height * 50, 16 / 1.3 + 1, atol=0.7)
+    np.testing.assert_allclose(half * 50, 16 / 2.6 + 1, atol=0.7)
+
+
+def test_overlapping_scenes_follow_the_peers_rule(pool):
+    config = SceneConfig(counts=(2,), overlap=True)
+    touching = 0
+    for scene in _scenes(pool, config, 400):
+        assert len(scene.boxes) == 2
+        a, b = scene.boxes
+        touching += (a[:2] < b[2:]).all() and (b[:2] < a[2:]).all()
+    assert touching > 0
+
+
+def test_overlapping_scenes_add_up_without_saturation(pool):
+    # 255 + 255 can't be shown: full ink never lies on full ink.
+    full = [
+        (s.image == 255).sum()
+        for s in _scenes(pool, SceneConfig(counts=(2,), overlap=True), 200)
+    ]
+    assert min(full) > 0
+    dim = ObjectPool(np.minimum(pool.images, 100), pool.labels)
+    brightest = [
+        s.image.max() for s in _scenes(dim, SceneConfig(counts=(2,), overlap=True), 200)
+    ]
+    assert max(brightest) == 200
+
+
+def test_bytes_depend_on_seed_split_and_index_alone(pool):
+    config = SceneConfig()
+    forwards = _scenes(pool, config, 40)
+    with ThreadPoolExecutor(4) as workers:
+        backwards = list(
+            workers.map(
+                lambda i: compose_scene(pool, config, split=0, index=i),
+                reversed(range(40)),
+            )
+        )
+    for one, other in zip(forwards, reversed(backwards), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for changed in (
+        _scenes(pool, config, 40, split=1),
+        _scenes(pool, SceneConfig(seed=1), 40),
+    ):
+        assert any(
+            not np.array_equal(a.image, b.image)
+            for a, b in zip(forwards, changed, strict=True)
+        )
+
+
+def test_too_many_objects_for_the_canvas(pool):
+    config = SceneConfig(counts=(9,), canvas_size=(20, 20))
+    with pytest.raises(
+        InputError, match="9 objects find no place on a canvas of 20x20"
+    ):
+        compose_scene(pool, config, split=0, index=0)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("counts", ()), ("counts", (-1,)), ("shrink", (0.0, 0.1)), ("seed", -1)],
+)
+def test_settings_that_can_not_work(field, value):
+    with pytest.raises(InputError, match=f"^{field} is "):
+        SceneConfig(**{field: value})

@@ -1,0 +1,105 @@
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf.config import DataConfig
+from air_tf.data import sources
+from air_tf.errors import InputError
+from air_tf.structs import ImageSet
+
+# A TFDS data_dir with mnist/3.0.1, and MNIST's original files, for the tests
+# that need real MNIST.
+_DATA_DIR = os.environ.get("AIR_TF_TEST_DATA_DIR")
+_MNIST_FILES = os.environ.get("AIR_TF_TEST_MNIST_FILES")
+needs_mnist = pytest.mark.skipif(
+    not _DATA_DIR, reason="AIR_TF_TEST_DATA_DIR names no TFDS data_dir with mnist"
+)
+needs_files = pytest.mark.skipif(
+    not _MNIST_FILES, reason="AIR_TF_TEST_MNIST_FILES names no folder"
+)
+
+
+def test_own_images_are_split_without_overlap(tmp_path):
+    images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1)
+    np.savez(tmp_path / "x.npz", image=images, count=np.arange(50))
+    config = DataConfig(dataset="file", data_file=str(tmp_path / "x.npz"))
+    splits = sources.load_splits(config, sources.SPLITS, image_shape=(1, 1, 1))
+    assert [len(splits[s].images) for s in sources.SPLITS] == [40, 5, 5]
+    found = np.concatenate([s.images.ravel() for s in splits.values()])
+    assert sorted(found) == list(range(50))
+    for split in splits.values():
+        np.testing.assert_array_equal(split.images.ravel(), split.counts)
+
+
+def test_too_few_images_to_train_on(tmp_path):
+    for name in "abc":
+        Image.new("L", (4, 4)).save(tmp_path / f"{name}.png")
+    config = DataConfig(dataset="folder", image_dir=str(tmp_path))
+    with pytest.raises(InputError, match="holds 3 images; expected at least 10"):
+        sources.load_splits(config, ["train"], image_shape=(4, 4, 1))
+
+
+def test_fingerprint_tells_images_from_each_other():
+    one = ImageSet(np.zeros((2, 3, 4, 1), np.uint8))
+    assert sources.fingerprint(one) == sources.fingerprint(ImageSet(one.images.copy()))
+    for other in (one.images + 1, one.images.reshape(2, 4, 3, 1)):
+        assert sources.fingerprint(one) != sources.fingerprint(ImageSet(other))
+
+
+def test_unknown_split():
+    with pytest.raises(InputError, match="split is 'all'"):
+        sources.load_splits(DataConfig(), ["all"], image_shape=(50, 50, 1))
+
+
+def test_no_network_says_what_to_do(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def fail(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(InputError, match="can't be downloaded") as error:
+        sources.prepare("multi_mnist", data_dir=str(tmp_path))
+    for way in ("--data_dir", "--manual_dir", "--dataset=multi_digits"):
+        assert way in str(error.value)
+
+
+def test_manual_dir_must_exist(tmp_path):
+    with pytest.raises(InputError, match="manual_dir is 'none'; expected a folder"):
+        sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir="none")
+
+
+def _link_mnist(tmp_path):
+    (tmp_path / "mnist").symlink_to(pathlib.Path(_DATA_DIR).resolve() / "mnist")
+    return str(tmp_path)
+
+
+@needs_mnist
+def test_real_multi_mnist(tmp_path):
+    splits = sources.load_splits(
+        DataConfig(dataset="multi_mnist"),
+        ["validation"],
+        image_shape=(50, 50, 1),
+        data_dir=_link_mnist(tmp_path),
+    )
+    found = splits["validation"]
+    assert found.images.shape == (5000, 50, 50, 1) and found.images.dtype == np.uint8
+    np.testing.assert_allclose(np.bincount(found.counts) / 5000, 1 / 3, atol=0.03)
+    for image, count, boxes in zip(*found, strict=True):
+        assert np.all(boxes[count:] == 0)
+        ink = image[..., 0].copy()
+        for ymin, xmin, ymax, xmax in np.round(boxes[:count] * 50).astype(int):
+            assert ink[ymin:ymax, xmin:xmax].any()
+            ink[ymin:ymax, xmin:xmax] = 0
+        assert not ink.any()
+
+
+@needs_files
+def test_mnist_from_its_original_files(tmp_path):
+    builder = sources.prepare(
+        "multi_mnist/1", data_dir=str(tmp_path), manual_dir=_MNIST_FILES
+    )
+    assert builder.info.splits["test"].num_examples == 10000
