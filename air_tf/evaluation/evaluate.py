@@ -1,0 +1,153 @@
+"""What a model is worth on held-out images."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from air_tf.evaluation import metrics
+from air_tf.model.air import AIR, to_float
+from air_tf.objectives.enumeration import enumeration
+from air_tf.structs import ImageSet, Scenes
+
+_BOUND_TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
+
+
+def evaluate(
+    air: AIR,
+    images: ImageSet,
+    *,
+    max_steps: int | None = None,
+    batch_size: int = 250,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Counts, places and bounds on images that training did not see.
+
+    Args:
+      air: the model.
+      images: counts and boxes may be missing.
+      max_steps: T; that of the model's config if omitted.
+      batch_size: images at a time.
+      seed: of the samples of q that the bound is estimated with, one an image.
+
+    Returns:
+      A dictionary that JSON can hold. Bounds are nats per image, all constants
+      kept; what needs counts or boxes is None where they are not known:
+
+      num_images; count_accuracy (most probable count, posterior means),
+      count_accuracy_sampled, count_confusion ([true][inferred]),
+      mean_abs_count_error, num_objects_histogram (inferred), mean_num_objects;
+      elbo, log_likelihood, kl_num_objects, kl_where, kl_what;
+      reconstruction_error and empty_canvas_error (squared, mean over pixels);
+      mean_iou, ap_50; likelihood_scale (sigma), max_steps_per_image (T).
+    """
+    steps = max_steps or air.config.max_steps_per_image
+    scenes = air.infer(images.images, max_steps=steps, batch_size=batch_size)
+    result = {
+        "num_images": len(images.images),
+        **_counts(images.counts, scenes.num_objects, steps),
+        **_bound(air, images, steps, batch_size, seed),
+        **_errors(images.images, scenes.canvas),
+        **_boxes(images, scenes),
+        "likelihood_scale": air.config.likelihood_scale,
+        "max_steps_per_image": steps,
+    }
+    return result
+
+
+def _counts(true, inferred, steps) -> dict[str, Any]:
+    result = {
+        "count_accuracy": None,
+        "count_confusion": None,
+        "mean_abs_count_error": None,
+        "num_objects_histogram": np.bincount(inferred, minlength=steps + 1).tolist(),
+        "mean_num_objects": float(inferred.mean()),
+    }
+    if true is not None:
+        result["count_accuracy"] = float((true == inferred).mean())
+        confusion = metrics.count_confusion(true, inferred, steps)
+        result["count_confusion"] = confusion.tolist()
+        result["mean_abs_count_error"] = float(np.abs(true - inferred).mean())
+    return result
+
+
+def _bound(air, images, steps, batch_size, seed) -> dict[str, Any]:
+    totals = dict.fromkeys(_BOUND_TERMS, 0.0)
+    right = 0
+    num = len(images.images)
+    for start in range(0, num, batch_size):
+        batch = to_float(images.images[start : start + batch_size])
+        terms, counts = _sampled_bound(air, batch, tf.constant([seed, start]), steps)
+        for name in _BOUND_TERMS:
+            totals[name] += float(tf.reduce_sum(terms[name]))
+        if images.counts is not None:
+            right += (counts.numpy() == images.counts[start : start + batch_size]).sum()
+    result = {name: total / num for name, total in totals.items()}
+    result["count_accuracy_sampled"] = (
+        None if images.counts is None else float(right / num)
+    )
+    return result
+
+
+@tf.function(reduce_retracing=True)
+def _sampled_bound(air, images, seed, steps):
+    output = air(images, sample=True, seed=seed, max_steps=steps)
+    objective = enumeration(output, images, air.densities(steps))
+    terms = {name: getattr(objective, name) for name in _BOUND_TERMS}
+    return terms, tf.cast(tf.reduce_sum(output.inference.z_pres, axis=1), tf.int64)
+
+
+def _errors(images, canvas) -> dict[str, float]:
+    pixels = to_float(images).numpy()
+    return {
+        "reconstruction_error": float(np.square(pixels - canvas).mean()),
+        "empty_canvas_error": float(np.square(pixels).mean()),
+    }
+
+
+def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
+    if images.boxes is None or images.counts is None:
+        return {"mean_iou": None, "ap_50": None}
+    true = [b[:n] for b, n in zip(images.boxes, images.counts, strict=True)]
+    n_found = scenes.num_objects
+    found = [b[:n] for b, n in zip(scenes.boxes, n_found, strict=True)]
+    confidence = [p[:n] for p, n in zip(scenes.presence, n_found, strict=True)]
+    return {
+        "mean_iou": metrics.mean_iou(true, found),
+        "ap_50": metrics.average_precision(true, found, confidence, 0.5),
+    }
+
+
+def format_table(result: dict[str, Any]) -> str:
+    """The result of `evaluate` for people to read."""
+
+    def number(value, form):
+        return "unknown" if value is None else format(value, form)
+
+    rows = [
+        ("images", number(result["num_images"], ",d")),
+        ("count accuracy, most probable", number(result["count_accuracy"], ".2%")),
+        ("count accuracy, sampled", number(result["count_accuracy_sampled"], ".2%")),
+        ("mean absolute count error", number(result["mean_abs_count_error"], ".4f")),
+        ("mean inferred count", number(result["mean_num_objects"], ".3f")),
+        (
+            f"ELBO (nats an image, sigma = {result['likelihood_scale']:g})",
+            number(result["elbo"], ".2f"),
+        ),
+        ("  log likelihood", number(result["log_likelihood"], ".2f")),
+        ("  - KL of the count", number(result["kl_num_objects"], ".2f")),
+        ("  - KL of z_where", number(result["kl_where"], ".2f")),
+        ("  - KL of z_what", number(result["kl_what"], ".2f")),
+        ("squared error of a pixel", number(result["reconstruction_error"], ".5f")),
+        ("  of an empty canvas", number(result["empty_canvas_error"], ".5f")),
+        ("mean IoU of boxes", number(result["mean_iou"], ".3f")),
+        ("AP at IoU 0.5", number(result["ap_50"], ".3f")),
+    ]
+    lines = [f"{name:<44}{value:>12}" for name, value in rows]
+    if result["count_confusion"] is not None:
+        confusion = result["count_confusion"]
+        header = "".join(f"{n:>8}" for n in range(len(confusion[0])))
+        lines.append(f"{'true count | inferred':<24}{header}")
+        for n, row in enumerate(confusion):
+            lines.append(f"{n:>24}" + "".join(f"{count:>8}" for count in row))
+    return "\n".join(lines)

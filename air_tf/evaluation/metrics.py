@@ -1,0 +1,98 @@
+"""Numbers that compare what was found with what is there, in numpy."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+
+def count_confusion(true: np.ndarray, inferred: np.ndarray, most: int) -> np.ndarray:
+    """How often each true count (row) was inferred as each count (column).
+
+    Args:
+      true: [N] whole numbers.
+      inferred: [N] whole numbers of at most `most`.
+      most: the largest count that can be inferred.
+
+    Returns:
+      [max(true) + 1, most + 1].
+    """
+    confusion = np.zeros((true.max() + 1, most + 1), np.int64)
+    np.add.at(confusion, (true, inferred), 1)
+    return confusion
+
+
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box of [N, 4] with every one of [M, 4].
+
+    Boxes are (ymin, xmin, ymax, xmax). Shape [N, M]; 0 where both are empty.
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = np.prod(np.maximum(high - low, 0.0), axis=-1)
+    area_a = np.prod(a[:, 2:] - a[:, :2], axis=-1)
+    area_b = np.prod(b[:, 2:] - b[:, :2], axis=-1)
+    union = area_a[:, None] + area_b[None] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def mean_iou(true: list[np.ndarray], found: list[np.ndarray]) -> float | None:
+    """IoU of every true box with its match, an unmatched box counting 0.
+
+    Boxes of an image are matched one to one for the largest sum (Kuhn 1955).
+
+    Args:
+      true: for each image, [n, 4].
+      found: for each image, [m, 4].
+
+    Returns:
+      The mean over all true boxes; None if there are none.
+    """
+    total = num = 0
+    for a, b in zip(true, found, strict=True):
+        num += len(a)
+        if len(a) and len(b):
+            iou = box_iou(a, b)
+            total += iou[linear_sum_assignment(iou, maximize=True)].sum()
+    return float(total / num) if num else None
+
+
+def average_precision(
+    true: list[np.ndarray],
+    found: list[np.ndarray],
+    confidence: list[np.ndarray],
+    min_iou: float,
+) -> float | None:
+    """Area under the precision-recall curve, precision made monotone.
+
+    Detections are taken by falling confidence over all images; one is right if
+    the true box it overlaps most is not taken yet and the IoU is at least
+    `min_iou` (PASCAL VOC 2010, Everingham et al., section 4.2).
+
+    Args:
+      true: for each image, [n, 4].
+      found: for each image, [m, 4].
+      confidence: for each image, [m].
+      min_iou: the least IoU of a right detection.
+
+    Returns:
+      Average precision; None if there are no true boxes.
+    """
+    num_true = sum(len(boxes) for boxes in true)
+    if not num_true:
+        return None
+    scores, right = [], []
+    for a, b, c in zip(true, found, confidence, strict=True):
+        iou, taken = box_iou(a, b), set()
+        for j in np.argsort(-c, kind="stable"):
+            scores.append(c[j])
+            best = int(iou[:, j].argmax()) if len(a) else -1
+            hit = best >= 0 and best not in taken and iou[best, j] >= min_iou
+            right.append(hit)
+            if hit:
+                taken.add(best)
+    if not scores:
+        return 0.0
+    hits = np.asarray(right)[np.argsort(-np.asarray(scores), kind="stable")]
+    true_positives = np.cumsum(hits)
+    precision = true_positives / np.arange(1, len(hits) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(precision[hits].sum() / num_true)

@@ -1,0 +1,161 @@
+"""Pictures of what a model sees, draws and learns."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from air_tf.structs import Scenes
+
+# One colour for each step of the loop, in turn: red, green, blue, ...
+STEP_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")
+_WRONG = "#d00000"
+
+
+def to_picture(image: np.ndarray, zoom: int = 1) -> Image.Image:
+    """[H, W, C], uint8 or float in [0, 1], to an RGB picture."""
+    if image.dtype != np.uint8:
+        image = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    if image.shape[-1] != 3:
+        image = np.repeat(image[..., :1], 3, axis=-1)
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image)
+    return picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+
+
+def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
+    """A copy with a frame around each box, coloured by step.
+
+    Args:
+      picture: RGB, of any size.
+      boxes: [n, 4], (ymin, xmin, ymax, xmax) in [0, 1].
+    """
+    picture = picture.copy()
+    draw = ImageDraw.Draw(picture)
+    line = max(1, min(picture.size) // 100)
+    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+        left, right = xmin * picture.width, xmax * picture.width - 1
+        top, bottom = ymin * picture.height, ymax * picture.height - 1
+        corners = (left, top, max(left, right), max(top, bottom))
+        draw.rectangle(
+            corners, outline=STEP_COLOURS[step % len(STEP_COLOURS)], width=line
+        )
+    return picture
+
+
+def side_by_side(images: np.ndarray, scenes: Scenes, zoom: int = 3) -> np.ndarray:
+    """Inputs with their boxes beside their reconstructions.
+
+    Returns:
+      [N, zoom * H, 2 * zoom * W, 3] uint8.
+    """
+    pairs = []
+    for i, image in enumerate(images):
+        boxes = scenes.boxes[i, : scenes.num_objects[i]]
+        pairs.append(
+            np.concatenate(
+                [
+                    np.asarray(draw_boxes(to_picture(image, zoom), boxes)),
+                    np.asarray(to_picture(scenes.canvas[i], zoom)),
+                ],
+                axis=1,
+            )
+        )
+    return np.stack(pairs)
+
+
+def save_reconstructions(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    scenes: Scenes,
+    counts: np.ndarray | None = None,
+    columns: int = 8,
+) -> None:
+    """Inputs with boxes above reconstructions, wrong counts marked in red.
+
+    Args:
+      path: of the PNG file.
+      images: [N, H, W, C].
+      scenes: of these images, from `AIR.infer`.
+      counts: [N] true counts, if known.
+      columns: images in a row.
+    """
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.4 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        inferred = int(scenes.num_objects[i])
+        boxes = scenes.boxes[i, :inferred]
+        above.imshow(draw_boxes(to_picture(image, 4), boxes))
+        below.imshow(to_picture(scenes.canvas[i], 4))
+        title, colour = f"{inferred}", "black"
+        if counts is not None and inferred != counts[i]:
+            title, colour = f"{inferred}, not {counts[i]}", _WRONG
+            for axis in (above, below):
+                axis.axis("on")
+                axis.set(xticks=[], yticks=[])
+                for spine in axis.spines.values():
+                    spine.set(color=_WRONG, linewidth=3)
+        above.set_title(title, fontsize=9, color=colour)
+    figure.suptitle(
+        "Inferred number of objects; input with boxes by step (red, green, blue, ...) "
+        "above its reconstruction",
+        fontsize=9,
+    )
+    figure.savefig(path, format="png", dpi=100)
+
+
+def save_samples(
+    path: str | os.PathLike, rows: Mapping[str, np.ndarray], title: str
+) -> None:
+    """Rows of drawn scenes.
+
+    Args:
+      path: of the PNG file.
+      rows: for each label, canvases [N, H, W, C]; the same N for all.
+      title: above them.
+    """
+    columns = max(len(canvases) for canvases in rows.values())
+    figure = Figure(figsize=(1.2 * columns, 1.3 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (label, canvases) in zip(axes, rows.items(), strict=True):
+        for axis, canvas in zip(line, canvases, strict=True):
+            axis.imshow(to_picture(canvas, 4))
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(label, fontsize=9)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, format="png", dpi=100)
+
+
+def save_training_curve(
+    path: str | os.PathLike, rows: Sequence[Mapping[str, float | None]]
+) -> None:
+    """ELBO, and count accuracy where known, over training.
+
+    Args:
+      path: of the PNG file.
+      rows: of metrics.csv.
+    """
+    steps = [row["step"] for row in rows]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, [row["elbo"] for row in rows], label="training")
+    left.plot(steps, [row["val_elbo"] for row in rows], label="held out")
+    left.set(xlabel="step", ylabel="ELBO (nats an image)")
+    left.legend()
+    if rows and rows[0]["val_count_accuracy"] is not None:
+        right.plot(steps, [row["val_count_accuracy"] for row in rows], "C1")
+        right.set(ylabel="held-out count accuracy", ylim=(0, 1.02))
+    else:
+        right.plot(steps, [row["val_mean_num_objects"] for row in rows], "C1")
+        right.set(ylabel="mean inferred count, held out")
+    right.set(xlabel="step")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.savefig(path, format="png", dpi=100)

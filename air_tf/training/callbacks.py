@@ -1,0 +1,140 @@
+"""What happens around training steps: looks at held-out images, logs, checkpoints.
+
+They share Keras' `logs`: `HeldOut` comes first and adds what it measured.
+"""
+
+import math
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from air_tf.evaluation import pictures
+from air_tf.evaluation.evaluate import evaluate
+from air_tf.structs import ImageSet
+from air_tf.training.diagnosis import WARM_UP_STEPS, TrainingDiverged, diagnose
+from air_tf.training.run_dir import RunDir, replacing
+from air_tf.training.trainer import TERMS
+
+# What of `evaluate` goes into the progress bar, metrics.csv and TensorBoard.
+HELD_OUT = (
+    "count_accuracy",
+    "mean_num_objects",
+    "reconstruction_error",
+    *TERMS,
+    "mean_iou",
+)
+_NUM_PICTURES = 8
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training before a checkpoint could be spoilt."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["elbo"]) or not math.isfinite(logs["gradient_norm"]):
+            raise TrainingDiverged(f"step {_step(self.model)}")
+
+
+class HeldOut(keras.callbacks.Callback):
+    """Evaluates on held-out images after every epoch and warns of collapses."""
+
+    def __init__(self, images: ImageSet):
+        super().__init__()
+        self._images = images
+        self.result = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.result = evaluate(self.model.air, self._images)
+        if not math.isfinite(self.result["elbo"]):
+            raise TrainingDiverged(f"step {_step(self.model)}, on held-out images")
+        for name in HELD_OUT:
+            if self.result[name] is not None:
+                logs[f"val_{name}"] = self.result[name]
+        if _step(self.model) >= WARM_UP_STEPS:
+            for warning in diagnose(self.result):
+                print(f"\nWARNING at step {_step(self.model)}: {warning}", flush=True)
+
+
+class MetricsCsv(keras.callbacks.Callback):
+    """Keeps a row for each epoch; rows after the step that is resumed go."""
+
+    def __init__(self, run: RunDir, first_step: int):
+        super().__init__()
+        self._run = run
+        self.rows = [r for r in run.read_metrics_csv() if r["step"] <= first_step]
+        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
+
+    def on_train_begin(self, logs=None):
+        self._start = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start, self._first_step = time.monotonic(), _step(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        now, step = time.monotonic(), _step(self.model)
+        row = {"step": step, "seconds": self._before + now - self._start}
+        row["steps_per_second"] = (step - self._first_step) / (now - self._epoch_start)
+        row |= {k: v for k, v in logs.items() if not k.startswith("val_")}
+        row |= {f"val_{name}": logs.get(f"val_{name}") for name in HELD_OUT}
+        self.rows.append(row)
+        self._run.write_metrics_csv(self.rows)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves the best weights by held-out ELBO, then the latest to resume from."""
+
+    def __init__(self, run: RunDir, best_elbo: float):
+        super().__init__()
+        self._run = run
+        self._best_elbo = best_elbo
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_elbo"] > self._best_elbo:
+            self._best_elbo = logs["val_elbo"]
+            with replacing(self._run.best) as path:
+                self.model.air.save_weights(path)
+        with replacing(self._run.latest) as path:
+            self.model.save_weights(path)
+
+
+class Summaries(keras.callbacks.Callback):
+    """Scalars, the counts' distribution and pictures for TensorBoard."""
+
+    def __init__(self, run: RunDir, images: ImageSet, held_out: HeldOut):
+        super().__init__()
+        self._writer = tf.summary.create_file_writer(str(run.logs))
+        self._images = images.images[:_NUM_PICTURES]
+        self._held_out = held_out
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start, self._first_step = time.monotonic(), _step(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = _step(self.model)
+        elapsed = time.monotonic() - self._epoch_start
+        scenes = self.model.air.infer(self._images)
+        counts = self._held_out.result["num_objects_histogram"]
+        with self._writer.as_default(step):
+            for name, value in logs.items():
+                held_out = name.startswith("val_")
+                room = "held_out" if held_out else "training"
+                tf.summary.scalar(f"{room}/{name.removeprefix('val_')}", value)
+            tf.summary.scalar(
+                "training/steps_per_second", (step - self._first_step) / elapsed
+            )
+            tf.summary.histogram(
+                "held_out/num_objects",
+                np.repeat(np.arange(len(counts)), counts),
+                buckets=len(counts),
+            )
+            tf.summary.image(
+                "input_with_boxes_and_reconstruction",
+                pictures.side_by_side(self._images, scenes),
+                max_outputs=_NUM_PICTURES,
+            )
+        self._writer.flush()
+
+
+def _step(trainer) -> int:
+    return int(trainer.optimizer.iterations.numpy())

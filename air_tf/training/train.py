@@ -1,0 +1,244 @@
+"""The main job: from settings to a run's folder with a trained model in it."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+
+import keras
+
+from air_tf.config import DataConfig, RunConfig
+from air_tf.data import sources
+from air_tf.data.pipeline import training_batches
+from air_tf.errors import InputError
+from air_tf.evaluation import pictures
+from air_tf.evaluation.evaluate import evaluate
+from air_tf.model.air import AIR
+from air_tf.structs import ImageSet
+from air_tf.training import callbacks
+from air_tf.training.diagnosis import TrainingDiverged, diagnose
+from air_tf.training.run_dir import RunDir, replacing, write_json
+from air_tf.training.trainer import Trainer, make_optimizer
+
+# Held-out images are looked at often during training: a part of them will do.
+_MAX_VALIDATION = 1000
+_NUM_PICTURES, _NUM_WRONG, _NUM_SAMPLES = 32, 8, 10
+
+
+def train(
+    config: RunConfig, model_dir: str | os.PathLike, *, data_dir: str | None = None
+) -> dict:
+    """Trains, or resumes a training, evaluates on test images and writes the run.
+
+    Args:
+      config: all settings. For a dataset that is prepared or read, the canvas is
+        that of its images.
+      model_dir: the run's folder, see `air_tf.training.run_dir`.
+      data_dir: of TFDS; its own default if omitted.
+
+    Returns:
+      What is in metrics.json.
+
+    Raises:
+      InputError: for settings, images or a folder that can't be used.
+    """
+    run = RunDir(model_dir)
+    splits = sources.load_splits(
+        config.data,
+        sources.SPLITS,
+        image_shape=config.model.image_shape,
+        data_dir=data_dir,
+    )
+    config = config.with_image_shape(splits["train"].images.shape[1:])
+    fingerprint = None
+    if config.data.dataset in sources.USER_SOURCES:
+        fingerprint = sources.fingerprint(splits["train"])
+
+    keras.utils.set_random_seed(config.training.seed)
+    policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
+    air = AIR(config.model, dtype=policy)
+    run.open(config, fingerprint, air.count_params())
+    if run.metrics_json.exists():
+        print(f"{run.path} holds this run already, trained to its end.")
+        return run.read_metrics_json()
+
+    trainer = Trainer(air, seed=config.training.seed)
+    trainer.compile(
+        optimizer=make_optimizer(config.training),
+        jit_compile=config.training.jit_compile,
+    )
+    trainer.optimizer.build(air.trainable_variables)
+    _fit(trainer, config, run, splits)
+    air.load_weights(run.best)
+    return _finish(air, config, run, splits["test"])
+
+
+def evaluate_run(
+    run: RunDir,
+    data: Mapping[str, str],
+    *,
+    split: str,
+    data_dir: str | None = None,
+    max_steps: int | None = None,
+) -> dict:
+    """Evaluates a trained run.
+
+    Args:
+      run: the run.
+      data: fields of `DataConfig`; those of the run if there is no "dataset".
+      split: of the dataset. A user's own images that the run was not trained on
+        have no splits: all of them are held out, and are "test".
+      data_dir: of TFDS; its own default if omitted.
+      max_steps: T; that of training if omitted.
+
+    Returns:
+      What `air_tf.evaluation.evaluate` returns, with the dataset and the split.
+
+    Raises:
+      InputError: for a run or images that can't be used.
+    """
+    air = run.load_model()
+    shape = air.config.image_shape
+    if "dataset" not in data:
+        data = {**dataclasses.asdict(run.read_config().data), **data}
+    config = DataConfig(**data)
+    if config.dataset in sources.USER_SOURCES:
+        images, split = _own_images(run, config, split, shape)
+    else:
+        splits = sources.load_splits(
+            config, [split], image_shape=shape, data_dir=data_dir
+        )
+        images = splits[split]
+    if images.images.shape[1:] != shape:
+        raise InputError(
+            f"images of {config.dataset} are {_by(images.images.shape[1:])}; the model "
+            f"of {run.path} expects {_by(shape)}"
+        )
+    result = evaluate(air, images, max_steps=max_steps)
+    return {"dataset": config.dataset, "split": split, **result}
+
+
+def _own_images(run, config, split, shape) -> tuple[ImageSet, str]:
+    """A split of a user's images if the run was trained on them, else all."""
+    everything = sources.load_user_images(config, image_shape=shape)
+    trained_on = sources.split_user_images(everything, "train")
+    if sources.fingerprint(trained_on) == run.read_data_fingerprint():
+        return sources.split_user_images(everything, split), split
+    if split != "test":
+        raise InputError(
+            f"split is {split!r}, but the run was not trained on these images; "
+            "expected test, which is all of them"
+        )
+    return everything, "all"
+
+
+def _by(shape) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
+    settings = config.training
+    first_step = 0
+    if run.latest.exists():
+        trainer.load_weights(run.latest)
+        first_step = int(trainer.optimizer.iterations.numpy())
+        print(f"Resuming {run.path} after step {first_step} of {settings.steps}.")
+    validation = _head(splits["validation"], _MAX_VALIDATION)
+    held_out = callbacks.HeldOut(validation)
+    log = callbacks.MetricsCsv(run, first_step)
+    best = max((row["val_elbo"] for row in log.rows), default=-float("inf"))
+    all_callbacks = [
+        callbacks.StopOnNaN(),
+        held_out,
+        log,
+        callbacks.Summaries(run, validation, held_out),
+        callbacks.Checkpoints(run, best),
+    ]
+    every = settings.steps_per_evaluation
+    whole, rest = divmod(settings.steps, every)
+
+    def fit(start: int, **epochs) -> None:
+        batches = training_batches(
+            splits["train"].images,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            first_step=start,
+        )
+        # The bar redraws its line, which only a terminal shows well.
+        verbose = 1 if sys.stdout.isatty() else 2
+        trainer.fit(
+            batches, callbacks=all_callbacks, verbose=verbose, shuffle=False, **epochs
+        )
+
+    try:
+        if first_step < whole * every:
+            fit(
+                first_step,
+                initial_epoch=first_step // every,
+                epochs=whole,
+                steps_per_epoch=every,
+            )
+        if rest and first_step < settings.steps:
+            fit(
+                whole * every,
+                initial_epoch=whole,
+                epochs=whole + 1,
+                steps_per_epoch=rest,
+            )
+    except TrainingDiverged as error:
+        kept = f"the last good checkpoint is {run.latest}"
+        raise InputError(
+            f"training diverged at {error}: the objective is not a number any more; "
+            f"{kept if run.latest.exists() else 'there is no checkpoint yet'}; try a "
+            "smaller --learning_rate or another --seed, in another --model_dir"
+        ) from None
+
+
+def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
+    """Writes what a run leaves behind; metrics.json last, the sign of its end."""
+    rows = run.read_metrics_csv()
+    with replacing(run.model_file) as path:
+        air.save(path)
+    with replacing(run.training_curve) as path:
+        pictures.save_training_curve(path, rows)
+    _save_reconstructions(air, run, test)
+    with replacing(run.samples) as path:
+        steps = config.model.max_steps_per_image
+        rows_by_count = {
+            f"n = {n}": air.generate(_NUM_SAMPLES, num_objects=n, seed=n).canvas
+            for n in range(1, steps + 1)
+        }
+        pictures.save_samples(
+            path, rows_by_count, "Scenes drawn from the prior, for each number n"
+        )
+    result = evaluate(air, test)
+    result["dataset"] = config.data.dataset
+    result["split"] = "test"
+    result["warnings"] = diagnose(result)
+    result["training_seconds"] = rows[-1]["seconds"]
+    write_json(run.metrics_json, result)
+    return result
+
+
+def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
+    """Pictures of the first test images; wrong counts, where known, at the end."""
+    looked_at = _head(test, _MAX_VALIDATION)
+    chosen = list(range(min(_NUM_PICTURES, len(looked_at.images))))
+    if looked_at.counts is not None:
+        counts = air.infer(looked_at.images).num_objects
+        wrong = [
+            i for i in (counts != looked_at.counts).nonzero()[0] if i not in chosen
+        ]
+        chosen += wrong[:_NUM_WRONG]
+    images = looked_at.images[chosen]
+    with replacing(run.reconstructions) as path:
+        pictures.save_reconstructions(
+            path,
+            images,
+            air.infer(images),
+            None if looked_at.counts is None else looked_at.counts[chosen],
+        )
+
+
+def _head(images: ImageSet, most: int) -> ImageSet:
+    return ImageSet(*(None if field is None else field[:most] for field in images))

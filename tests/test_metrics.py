@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from air_tf.evaluation import metrics
+
+_UNIT = np.array([[0.0, 0.0, 1.0, 1.0]])
+
+
+def test_box_iou():
+    boxes = np.array([[0, 0, 1, 1], [0, 0.5, 1, 1.5], [0, 0, 0.5, 0.5], [2, 2, 3, 3]])
+    # Half of each shared: 0.5 / 1.5; a quarter inside: 0.25 / 1.
+    np.testing.assert_allclose(metrics.box_iou(_UNIT, boxes), [[1, 1 / 3, 0.25, 0]])
+    np.testing.assert_allclose(
+        metrics.box_iou(np.zeros((1, 4)), np.zeros((1, 4))), [[0]]
+    )
+
+
+def test_count_confusion():
+    confusion = metrics.count_confusion(
+        np.array([0, 2, 2, 1]), np.array([0, 2, 1, 3]), 3
+    )
+    np.testing.assert_array_equal(confusion, [[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]])
+
+
+def test_mean_iou_matches_one_to_one():
+    # The first found box overlaps both; greedy in order would take it for the
+    # first true one (0.8) and leave 0 for the second: 1 and 0.6 is the best.
+    true = [np.array([[0, 0, 1, 1.0], [0, 0, 1, 0.6]])]
+    found = [np.array([[0, 0, 1, 0.8], [0, 0, 1, 1.0]])]
+    np.testing.assert_allclose(metrics.mean_iou(true, found), (1 + 0.75) / 2)
+    # A box that is not found counts 0; one that is not there does not count.
+    np.testing.assert_allclose(metrics.mean_iou([true[0]], [np.zeros((0, 4))]), 0.0)
+    np.testing.assert_allclose(
+        metrics.mean_iou([_UNIT, np.zeros((0, 4))], [_UNIT, _UNIT]), 1.0
+    )
+    assert metrics.mean_iou([np.zeros((0, 4))], [_UNIT]) is None
+
+
+@pytest.mark.parametrize(
+    "right, expected",
+    [
+        ([1, 1], 1.0),
+        ([0, 0], 0.0),
+        ([1, 0], 0.5),
+        ([0, 1], 0.25),  # precision 1/2 at the first of two true boxes
+        ([1, 0, 1], (1 + 2 / 3) / 2),
+        ([0, 1, 1], 2 / 3),  # 1/2, then 2/3: the later one lifts the dip before
+    ],
+)
+def test_average_precision(right, expected):
+    """Two true boxes, each found once or not at all, in order of confidence."""
+    elsewhere = _UNIT + 5.0
+    found = [_UNIT if hit else elsewhere for hit in right]
+    true = [_UNIT if hit else np.zeros((0, 4)) for hit in right]
+    missed = 2 - sum(right)
+    true += [_UNIT] * missed
+    found += [np.zeros((0, 4))] * missed
+    confidence = [np.full(len(boxes), 1 - 0.1 * i) for i, boxes in enumerate(found)]
+    np.testing.assert_allclose(
+        metrics.average_precision(true, found, confidence, 0.5), expected
+    )
+
+
+def test_a_second_detection_of_the_same_box_is_wrong():
+    found, confidence = [np.repeat(_UNIT, 2, 0)], [np.array([0.9, 0.8])]
+    two_true = [np.concatenate([_UNIT, _UNIT + 5.0])]
+    np.testing.assert_allclose(
+        metrics.average_precision(two_true, found, confidence, 0.5), 0.5
+    )
+
+
+def test_average_precision_without_boxes():
+    nothing = [np.zeros((0, 4))]
+    assert metrics.average_precision(nothing, [_UNIT], [np.ones(1)], 0.5) is None
+    assert metrics.average_precision([_UNIT], nothing, [np.ones(0)], 0.5) == 0.0

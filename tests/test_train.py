@@ -1,0 +1,219 @@
+"""Runs of the main job with a small model, through to their files."""
+
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf.config import DataConfig, RunConfig, TrainingConfig
+from air_tf.errors import InputError
+from air_tf.training import callbacks
+from air_tf.training.diagnosis import diagnose
+from air_tf.training.run_dir import RunDir
+from air_tf.training.train import evaluate_run, train
+
+_TRAINING = TrainingConfig(
+    steps=14, batch_size=8, steps_per_evaluation=4, jit_compile=False
+)
+
+
+@pytest.fixture
+def data_file(tmp_path):
+    """40 images with up to two bright squares."""
+    rng = np.random.default_rng(0)
+    images, counts = np.zeros((40, 16, 16), np.uint8), rng.integers(0, 3, 40)
+    for image, count in zip(images, counts, strict=True):
+        for column in range(count):
+            y = rng.integers(0, 10)
+            image[y : y + 5, 8 * column + 1 : 8 * column + 6] = 255
+    np.savez(tmp_path / "x.npz", image=images, count=counts)
+    return tmp_path / "x.npz"
+
+
+@pytest.fixture
+def config(small_config, data_file):
+    return RunConfig(
+        model=small_config,
+        data=DataConfig(dataset="file", data_file=str(data_file)),
+        training=_TRAINING,
+    )
+
+
+def _weights(run):
+    return RunDir(run).load_model().get_weights()
+
+
+def test_a_run_leaves_what_it_promises(config, tmp_path):
+    result = train(config, tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    written = json.loads(run.config_file.read_text())
+    assert run.read_config() == config
+    assert written["training"]["seed"] == 0
+    assert {"python", "tensorflow", "keras"} <= set(written["versions"])
+    assert run.read_metrics_json() == result
+    assert result["num_images"] == 4 and result["split"] == "test"
+    for picture in (run.reconstructions, run.training_curve, run.samples):
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
+    assert run.best.exists() and run.latest.exists()
+    assert list(run.logs.glob("events.*"))
+    with open(run.metrics_csv) as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [4, 8, 12, 14]
+    assert all(float(row["steps_per_second"]) > 0 for row in rows)
+    # The model is the best by held-out ELBO.
+    again = evaluate_run(run, {}, split="test")
+    assert again["elbo"] == result["elbo"]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    config, tmp_path, monkeypatch, jit_compile
+):
+    training = dataclasses.replace(config.training, jit_compile=jit_compile)
+    config = dataclasses.replace(config, training=training)
+    train(config, tmp_path / "whole")
+
+    class Interrupt(callbacks.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations.numpy()) == 11:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "StopOnNaN", Interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "parts")
+    assert not (tmp_path / "parts" / "metrics.json").exists()
+    keras.utils.set_random_seed(99)  # another process starts elsewhere
+    train(config, tmp_path / "parts")
+
+    for one, other in zip(
+        _weights(tmp_path / "whole"), _weights(tmp_path / "parts"), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    rows = [RunDir(tmp_path / name).read_metrics_csv() for name in ("whole", "parts")]
+    for one, other in zip(*rows, strict=True):
+        assert one["step"] == other["step"] and one["val_elbo"] == other["val_elbo"]
+
+
+def test_a_finished_run_is_left_alone(config, tmp_path, capsys):
+    result = train(config, tmp_path / "run")
+    before = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
+    assert train(config, tmp_path / "run") == result
+    assert "trained to its end" in capsys.readouterr().out
+    assert (tmp_path / "run" / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_run_of_another_config_is_refused(config, tmp_path, data_file):
+    RunDir(tmp_path / "run").open(config, "abc", 1000)
+    other = dataclasses.replace(
+        config,
+        training=dataclasses.replace(config.training, learning_rate=0.5, steps=3),
+    )
+    with pytest.raises(InputError) as error:
+        RunDir(tmp_path / "run").open(other, "abc", 1000)
+    for text in ("learning_rate (there 0.001, here 0.5)", "steps (there 14, here 3)"):
+        assert text in str(error.value)
+    with pytest.raises(InputError, match="differs in the images themselves"):
+        RunDir(tmp_path / "run").open(config, "def", 1000)
+    # Where the images lie is no difference.
+    moved = dataclasses.replace(
+        config, data=DataConfig(dataset="file", data_file="elsewhere.npz")
+    )
+    RunDir(tmp_path / "run").open(moved, "abc", 1000)
+
+
+def test_folders_that_can_not_hold_a_run(config, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("dear")
+    with pytest.raises(InputError, match="not empty and holds no config"):
+        RunDir(tmp_path / "other").open(config, None, 1000)
+    (tmp_path / "a_file").write_text("")
+    with pytest.raises(InputError, match="a_file"):
+        RunDir(tmp_path / "a_file").open(config, None, 1000)
+    with pytest.raises(InputError, match="can't be written to"):
+        RunDir("/proc/run").open(config, None, 1000)
+    with pytest.raises(InputError, match="MiB free; a run needs"):
+        RunDir(tmp_path / "huge").open(config, None, 2**50)
+    assert not (tmp_path / "huge" / "config.json").exists()
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
+    class PoisonAfterSaving(callbacks.Checkpoints):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if epoch == 1:
+                decoder = self.model.air.decoder.trainable_variables[0]
+                decoder.assign(decoder * np.nan)
+
+    monkeypatch.setattr(callbacks, "Checkpoints", PoisonAfterSaving)
+    with pytest.raises(InputError, match=r"diverged at step 9: .*last good checkpoint"):
+        train(config, tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    assert [row["step"] for row in run.read_metrics_csv()] == [4, 8]
+    with pytest.raises(InputError, match="training has not ended"):
+        run.load_model()
+    monkeypatch.undo()
+    train(config, tmp_path / "run")  # from the good checkpoint on
+    assert np.isfinite(np.concatenate([w.ravel() for w in _weights(run.path)])).all()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"num_objects_histogram": [9, 0, 0, 0]}, "Every image is counted 0"),
+        ({"num_objects_histogram": [0, 0, 0, 9]}, "Every image is counted 3"),
+        ({"reconstruction_error": 0.3}, "worse than an empty canvas"),
+    ],
+)
+def test_collapses_are_said_in_plain_words(change, words):
+    healthy = {
+        "num_objects_histogram": [3, 3, 3, 0],
+        "count_confusion": None,
+        "reconstruction_error": 0.01,
+        "empty_canvas_error": 0.1,
+    }
+    assert diagnose(healthy) == []
+    (warning,) = diagnose(healthy | change)
+    assert words in warning
+    assert "try" in warning.lower()
+    # Three objects in every image, and known: nothing is wrong with that.
+    known = {"count_confusion": [[0, 0, 0, 0]] * 3 + [[0, 0, 0, 9]]}
+    assert diagnose(healthy | {"num_objects_histogram": [0, 0, 0, 9]} | known) == []
+
+
+def test_other_images_are_held_out_as_a_whole(config, tmp_path, data_file):
+    train(config, tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(data_file.read_bytes())
+    own = evaluate_run(run, {"dataset": "file", "data_file": str(copy)}, split="test")
+    assert (own["num_images"], own["split"]) == (4, "test")
+    np.savez(tmp_path / "y.npz", image=np.zeros((7, 16, 16)))
+    other = {"dataset": "file", "data_file": str(tmp_path / "y.npz")}
+    result = evaluate_run(run, other, split="test")
+    assert (result["num_images"], result["split"]) == (7, "all")
+    with pytest.raises(InputError, match="split is 'train', but the run was not"):
+        evaluate_run(run, other, split="train")
+    np.savez(tmp_path / "z.npz", image=np.zeros((7, 16, 18)))
+    other["data_file"] = str(tmp_path / "z.npz")
+    with pytest.raises(InputError, match=r"are 16x18x1; .* expects 16x16x1"):
+        evaluate_run(run, other, split="test")
+
+
+def test_broken_runs_are_refused(config, tmp_path):
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        RunDir(tmp_path / "none").load_model()
+    RunDir(tmp_path / "run").open(config, None, 1000)
+    with pytest.raises(InputError, match=r"holds no model\.keras"):
+        RunDir(tmp_path / "run").load_model()
+    (tmp_path / "run" / "model.keras").write_bytes(b"half a mod")
+    with pytest.raises(InputError, match=r"model\.keras can't be read"):
+        RunDir(tmp_path / "run").load_model()
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json can't be read"):
+        RunDir(tmp_path / "run").load_model()
