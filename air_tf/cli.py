@@ -1,0 +1,151 @@
+"""What the programs in `scripts/` share: flags from settings, and their errors."""
+
+import dataclasses
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from air_tf.config import PRESETS, AIRConfig, DataConfig, RunConfig, TrainingConfig
+from air_tf.errors import InputError
+
+_PARTS = {"data": DataConfig, "training": TrainingConfig, "model": AIRConfig}
+
+
+def define_run_flags() -> None:
+    """A flag for every setting; a flag that is not given leaves the preset's."""
+    flags.DEFINE_enum(
+        "preset", "default", sorted(PRESETS), "Where settings start from."
+    )
+    for part in _PARTS.values():
+        define_setting_flags(part)
+
+
+def define_setting_flags(part: type, default: str | None = None) -> None:
+    """A flag for every field of one dataclass of settings.
+
+    Args:
+      part: the dataclass.
+      default: what `--help` calls the default; the field's own if omitted.
+    """
+    for field in dataclasses.fields(part):
+        kind = _kind(part, field)
+        text = field.metadata["help"]
+        shown = default or field.default
+        if isinstance(shown, tuple):
+            shown = ",".join(str(value) for value in shown) or "none"
+        if shown is not None:
+            text += f" Default: {shown}."
+        {
+            bool: flags.DEFINE_boolean,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+            tuple: flags.DEFINE_list,
+        }[kind](field.name, None, text)
+
+
+def run_config() -> RunConfig:
+    """The preset's settings, changed by the flags that are given.
+
+    Raises:
+      InputError: naming the flag whose value can't work.
+    """
+    preset = PRESETS[flags.FLAGS.preset]
+    parts = {}
+    for name, part in _PARTS.items():
+        given = given_settings(part)
+        try:
+            parts[name] = dataclasses.replace(getattr(preset, name), **given)
+        except InputError as error:
+            raise InputError(f"--{error}") from None
+    return RunConfig(**parts)
+
+
+def given_settings(part: type) -> dict[str, Any]:
+    """The settings of one dataclass that flags give."""
+    given = {}
+    for field in dataclasses.fields(part):
+        value = getattr(flags.FLAGS, field.name)
+        if value is not None:
+            if _kind(part, field) is tuple:
+                value = _numbers(part, field, value)
+            given[field.name] = value
+    return given
+
+
+def default_model_dir(config: RunConfig) -> str:
+    dataset = config.data.dataset.replace("/", "-")
+    name = f"{dataset}-{flags.FLAGS.preset}-{config.training.seed}"
+    return os.path.join("runs", name)
+
+
+def expect_no_arguments(argv: list[str]) -> None:
+    if argv:
+        raise InputError(f"argument {argv[0]!r} is not a flag; expected --name=value")
+
+
+def require_at_least(name: str, minimum: int) -> None:
+    value = getattr(flags.FLAGS, name)
+    if value is not None and value < minimum:
+        raise InputError(f"--{name} is {value}; expected at least {minimum}")
+
+
+def require_new_file(name: str) -> None:
+    """Refuses a flag's path where a file could not be written, before any work."""
+    path = getattr(flags.FLAGS, name)
+    if path is None:
+        return
+    if os.path.isdir(path):
+        raise InputError(f"--{name} {path} is a folder; expected a file")
+    if os.path.exists(path) and not flags.FLAGS.overwrite:
+        raise InputError(f"--{name} {path} exists; expected a new file, or --overwrite")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise InputError(f"--{name} {path}: {folder} is not a folder to write into")
+
+
+def _kind(part: type, field: dataclasses.Field) -> type:
+    """The type of a flag: that of `str | None` is str."""
+    hint = typing.get_type_hints(part)[field.name]
+    if isinstance(hint, types.UnionType):
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    return typing.get_origin(hint) or hint
+
+
+def _numbers(part, field, texts) -> tuple:
+    item = typing.get_args(typing.get_type_hints(part)[field.name])[0]
+    if texts == ["none"]:
+        return ()
+    try:
+        return tuple(item(text) for text in texts)
+    except ValueError:
+        kind = "whole numbers" if item is int else "numbers"
+        raise InputError(
+            f"--{field.name} is {','.join(texts)!r}; expected {kind} with commas "
+            "between them"
+        ) from None
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a program: what users can put right is one line, without traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(argv):
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.ERROR)  # TFDS tells of every file
+        try:
+            sys.exit(main(argv[1:]))
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            sys.exit(f"error: {where}{error.strerror or error}")
+        except KeyboardInterrupt:
+            sys.exit("interrupted; the same command takes up a training again")
+
+    app.run(guarded)

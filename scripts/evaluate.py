@@ -1,0 +1,57 @@
+"""Evaluates a run on held-out images: a table for people, JSON for programs.
+
+    python scripts/evaluate.py --model_dir=RUN --output=E.json
+    python scripts/evaluate.py --model_dir=RUN --dataset=multi_mnist/0-3 \
+        --max_steps_per_image=5 --output=E.json
+    python scripts/evaluate.py --model_dir=RUN --dataset=file --data_file=X.npz \
+        --output=E.json
+"""
+
+from absl import flags
+
+from air_tf import cli
+from air_tf.config import DataConfig
+
+cli.define_setting_flags(DataConfig, default="that of the run")
+flags.adopt_module_key_flags(cli)
+flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.", required=True)
+flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
+flags.DEFINE_enum(
+    "split",
+    "test",
+    ["train", "validation", "test"],
+    "Which images. A user's file or folder that the run was not trained on is "
+    "held out as a whole: all of it is test.",
+)
+flags.DEFINE_integer(
+    "max_steps_per_image", None, "T, the most objects; that of training if omitted."
+)
+flags.DEFINE_string("output", None, "JSON file for the figures.")
+flags.DEFINE_boolean("overwrite", False, "Replace --output if it exists.")
+
+
+def main(argv):
+    cli.expect_no_arguments(argv)
+    cli.require_at_least("max_steps_per_image", 1)
+    cli.require_new_file("output")
+    # Here, so that --help and bad flags need not wait for TensorFlow.
+    from air_tf.evaluation.evaluate import format_table
+    from air_tf.training.run_dir import RunDir, write_json
+    from air_tf.training.train import evaluate_run
+
+    result = evaluate_run(
+        RunDir(flags.FLAGS.model_dir),
+        cli.given_settings(DataConfig),
+        split=flags.FLAGS.split,
+        data_dir=flags.FLAGS.data_dir,
+        max_steps=flags.FLAGS.max_steps_per_image,
+    )
+    print(f"{result['dataset']}, {result['split']}:")
+    print(format_table(result))
+    if flags.FLAGS.output:
+        write_json(flags.FLAGS.output, result)
+        print(f"Figures are in {flags.FLAGS.output}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

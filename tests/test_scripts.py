@@ -1,0 +1,195 @@
+"""The programs as a user runs them: what they write, and what they refuse."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+_SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
+_SMALL = [
+    "--glimpse_size=8,8",
+    "--z_what_size=4",
+    "--recurrent_units=8",
+    "--where_units=8",
+    "--encoder_units=8",
+    "--decoder_units=8",
+    "--steps=6",
+    "--batch_size=4",
+    "--steps_per_evaluation=3",
+    "--nojit_compile",
+]
+
+
+def _run(script, *flags, cwd):
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(
+        [sys.executable, str(_SCRIPTS / f"{script}.py"), *map(str, flags)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def _refused(result, *words):
+    """One line, no traceback, exit code 1."""
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with a data file and a run that was trained on it."""
+    folder = tmp_path_factory.mktemp("workplace")
+    rng = np.random.default_rng(0)
+    images = np.zeros((30, 16, 16), np.uint8)
+    images[:15, 4:9, 4:9] = rng.integers(100, 256, (15, 5, 5))
+    np.savez(folder / "x.npz", image=images, count=(np.arange(30) < 15).astype(int))
+    result = _run(
+        "train",
+        "--dataset=file",
+        "--data_file=x.npz",
+        "--model_dir=run",
+        *_SMALL,
+        cwd=folder,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "count accuracy, most probable" in result.stdout
+    Image.fromarray(images[0]).resize((64, 32)).save(folder / "a.png")
+    Image.fromarray(images[20]).save(folder / "b.png")
+    return folder
+
+
+def test_evaluate(workplace):
+    flags = ("--model_dir=run", "--output=e.json")
+    result = _run("evaluate", *flags, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((workplace / "e.json").read_text())
+    trained = json.loads((workplace / "run" / "metrics.json").read_text())
+    assert written["count_accuracy"] == trained["count_accuracy"]
+    assert written["elbo"] == trained["elbo"]
+    _refused(_run("evaluate", *flags, cwd=workplace), "--output e.json exists")
+
+
+def test_predict(workplace):
+    (workplace / "broken.png").write_bytes(b"not a picture")
+    result = _run(
+        "predict",
+        "--model_dir=run",
+        "--output_dir=out",
+        "a.png",
+        "broken.png",
+        "b.png",
+        cwd=workplace,
+    )
+    # The broken one is named; the others are there.
+    _refused(result, "broken.png: not a PNG or JPEG picture")
+    for name, size in (("a", (64, 32)), ("b", (16, 16))):
+        answer = json.loads((workplace / "out" / f"{name}.json").read_text())
+        assert (answer["width"], answer["height"]) == size
+        assert len(answer["boxes"]) == answer["count"] == len(answer["z_what"])
+        np.testing.assert_allclose(sum(answer["count_probabilities"]), 1, rtol=1e-5)
+        for box, pixels in zip(answer["boxes"], answer["boxes_in_pixels"], strict=True):
+            height, width = answer["height"], answer["width"]
+            expected = np.multiply(box, [height, width, height, width])
+            np.testing.assert_allclose(pixels, expected)
+        with Image.open(workplace / "out" / f"{name}.png") as drawn:
+            assert drawn.size == size
+    assert not (workplace / "out" / "broken.json").exists()
+    again = _run(
+        "predict", "--model_dir=run", "--output_dir=out", "a.png", cwd=workplace
+    )
+    _refused(again, "a.json exists", "--overwrite")
+
+
+def test_train_refuses_a_run_of_another_config(workplace):
+    result = _run(
+        "train",
+        "--dataset=file",
+        "--data_file=x.npz",
+        "--model_dir=run",
+        *_SMALL,
+        "--batch_size=5",
+        cwd=workplace,
+    )
+    _refused(result, "batch_size (there 4, here 5)")
+
+
+@pytest.mark.parametrize(
+    "script, flags, words",
+    [
+        ("train", ["--batch_size=0"], ["--batch_size is 0; expected"]),
+        ("train", ["--steps=-3"], ["--steps is -3; expected"]),
+        ("train", ["--max_steps_per_image=0"], ["--max_steps_per_image is 0"]),
+        ("train", ["--image_shape=50,x,1"], ["--image_shape is '50,x,1'"]),
+        ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
+        ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
+        ("train", ["stray"], ["argument 'stray' is not a flag"]),
+        ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
+        (
+            "evaluate",
+            ["--model_dir=run", "--output=none/e.json"],
+            ["--output none/e.json: none is not a folder"],
+        ),
+        (
+            "evaluate",
+            ["--model_dir=run", "--max_steps_per_image=0"],
+            ["--max_steps_per_image is 0; expected at least 1"],
+        ),
+    ],
+)
+def test_flags_that_can_not_work(script, flags, words, tmp_path):
+    _refused(_run(script, *flags, cwd=tmp_path), *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "script, flags, words",
+    [
+        ("train", ["--dataset=cifar"], ["dataset is 'cifar'; expected multi_digits"]),
+        ("train", ["--dataset=multi_digits/0-99"], ["has the configurations 0-2"]),
+        (
+            "train",
+            ["--dataset=file", "--data_file=none.npz"],
+            ["none.npz: no such file"],
+        ),
+        ("train", ["--dataset=folder", "--image_dir=none"], ["none: no such folder"]),
+        (
+            "predict",
+            ["--model_dir=none", "--output_dir=out", "a.png"],
+            ["model_dir none holds no config.json"],
+        ),
+        ("evaluate", ["--model_dir=none"], ["model_dir none holds no config.json"]),
+    ],
+)
+def test_what_is_not_there(script, flags, words, tmp_path):
+    _refused(_run(script, *flags, cwd=tmp_path), *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "flag", ["--preset=huge", "--no_such_flag=1", "--batch_size=many"]
+)
+def test_absl_refuses_what_is_no_flag(flag, tmp_path):
+    result = _run("train", flag, cwd=tmp_path)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert flag.split("=")[0].strip("-") in result.stderr
+
+
+def test_help_shows_every_setting(tmp_path):
+    result = _run("train", "--help", cwd=tmp_path)
+    for name in ("dataset", "model_dir", "steps", "max_steps_per_image", "preset"):
+        assert f"--{name}:" in result.stdout
+    for name in ("jit_compile", "mixed_precision"):
+        assert f"--[no]{name}:" in result.stdout
