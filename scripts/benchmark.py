@@ -1,0 +1,50 @@
+"""Measures training on several seeds, or the training step by itself.
+
+    python scripts/benchmark.py --dataset=multi_mnist --output_dir=benchmarks/strict
+    python scripts/benchmark.py --step
+
+Trains from scratch with seeds 0, 1, ..., each in a process of its own, and
+reports every one on test images. Interrupted, it resumes. --step times the
+training step. Run nothing else meanwhile.
+"""
+
+from absl import flags
+
+from air_tf import cli
+
+cli.define_run_flags()
+flags.adopt_module_key_flags(cli)
+flags.DEFINE_integer("seeds", 5, "How many seeds, from 0 on.")
+flags.DEFINE_string(
+    "output_dir", None, "Folder for runs and results.json. Needed to train."
+)
+flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
+flags.DEFINE_boolean("step", False, "Time the training step instead of training.")
+
+
+def main(argv):
+    cli.expect_no_arguments(argv)
+    cli.require_at_least("seeds", 1)
+    config = cli.run_config()
+    if flags.FLAGS.seed is not None:
+        raise cli.InputError("--seed is given; expected --seeds, how many")
+    # Here, so that --help and bad flags need not wait for TensorFlow.
+    from air_tf.training import benchmark
+
+    if flags.FLAGS.step:
+        print(benchmark.format_step(benchmark.benchmark_step(config)))
+        return
+    if not flags.FLAGS.output_dir:
+        raise cli.InputError("--output_dir is missing; expected a folder")
+    results = benchmark.benchmark_training(
+        config,
+        range(flags.FLAGS.seeds),
+        flags.FLAGS.output_dir,
+        data_dir=flags.FLAGS.data_dir,
+    )
+    print(benchmark.format_seeds(results))
+    print(f"Results are in {flags.FLAGS.output_dir}/results.json")
+
+
+if __name__ == "__main__":
+    cli.run(main)
