@@ -25,6 +25,15 @@ class Inference(NamedTuple):
     num_trips: Any  # [B] int32, how often the loop of this batch went round
 
 
+class Posterior(NamedTuple):
+    """The factors of q(z | x) as distributions."""
+
+    count: Any  # batch shape [B] over {0 .. T}
+    presence: Any  # of z_pres_t given z_pres_{t-1} = 1, batch shape [B, T]
+    where: Any  # batch shape [B, T], event shape [3]
+    what: Any  # batch shape [B, T], event shape [D]
+
+
 class Densities(NamedTuple):
     """The factors of p that a bound needs."""
 

@@ -36,8 +36,8 @@ def main(argv):
     cli.require_new_file("output")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.evaluation.evaluate import format_table
+    from air_tf.training.evaluate_run import evaluate_run
     from air_tf.training.run_dir import RunDir, write_json
-    from air_tf.training.train import evaluate_run
 
     result = evaluate_run(
         RunDir(flags.FLAGS.model_dir),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from air_tf.config import AIRConfig
+from air_tf.config import PRESETS
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 
@@ -56,7 +56,7 @@ def test_bytes_and_floats_are_the_same_image(small_config):
 
 @pytest.mark.parametrize("shape", [(16, 24, 1), (20, 12, 3), (9, 9, 2)])
 def test_any_canvas(small_config, shape):
-    config = dataclasses.replace(small_config, image_shape=shape, image_units=(5,))
+    config = dataclasses.replace(small_config, image_shape=shape, look_pooling=5)
     air = AIR(config)
     scenes = air.infer(np.random.default_rng(0).random((2, *shape), np.float32))
     assert scenes.canvas.shape == (2, *shape)
@@ -127,6 +127,13 @@ def test_images_of_another_shape_are_refused(small_config, bad):
         AIR(small_config).infer(np.zeros(bad, np.float32))
 
 
+@pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1, 255.0])
+def test_pixels_out_of_range_are_refused(small_config, images, bad):
+    images[2, 3, 4] = bad
+    with pytest.raises(InputError, match=r"expected float in \[0, 1\], or uint8"):
+        AIR(small_config).infer(images)
+
+
 def test_call_refuses_what_can_not_work(small_config, images):
     air = AIR(small_config)
     with pytest.raises(InputError, match=r"expected \(16, 16, 1\)"):
@@ -137,5 +144,7 @@ def test_call_refuses_what_can_not_work(small_config, images):
         air(images, max_steps=0)
 
 
-def test_default_size_is_that_of_the_peers_examples():
-    assert AIR(AIRConfig()).count_params() == 3_275_131
+def test_sizes_of_the_presets():
+    assert AIR(PRESETS["default"].model).count_params() == 1_355_131
+    # That of Pyro's example, 3.28 million.
+    assert AIR(PRESETS["paper"].model).count_params() == 3_275_131

@@ -42,10 +42,10 @@ def test_a_full_batch_takes_all_trips(air, images, steps):
 def _bright_means_present(air):
     """Presence follows the brightness of the image: hand-set gates."""
     lstm = air.attend._lstm
-    size = 16 * 16
+    size = 8 * 8
     units = lstm.units
     kernel = np.zeros((size, 4 * units), np.float32)
-    kernel[:, 2 * units : 3 * units] = 1.0 / size  # candidate: the mean pixel
+    kernel[:, 2 * units : 3 * units] = 1.0 / size  # candidate: the mean of the image
     bias = np.zeros(4 * units, np.float32)
     bias[:units] = 10.0  # input gate open
     bias[units : 2 * units] = -10.0  # forget everything

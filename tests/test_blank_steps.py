@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.model import priors
+from air_tf.model import distributions
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import AIROutput, Densities, Inference, NormalParams
 
 P = Densities(
-    count_prior=priors.count_prior(0.01, 3),
-    where_prior=priors.where_prior((0.35, 0.0, 0.0), (0.1, 0.5, 0.5)),
-    what_prior=priors.what_prior(2),
+    count_prior=distributions.count_prior(0.01, 3),
+    where_prior=distributions.where_prior((0.35, 0.0, 0.0), (0.1, 0.5, 0.5)),
+    what_prior=distributions.what_prior(2),
     likelihood_scale=0.3,
 )
 # On a canvas of 6x6: an object at the top left and one at the bottom right.
@@ -110,7 +110,7 @@ def test_the_lesson_moves_the_blank_window_and_not_its_teacher():
 def test_one_step_has_no_blanks():
     output = _output([A], [1.0])
     result = without_blanks(
-        output, A[None], P._replace(count_prior=priors.count_prior(0.01, 1))
+        output, A[None], P._replace(count_prior=distributions.count_prior(0.01, 1))
     )
     assert result.lesson.numpy().tolist() == [0.0]
     assert result.output is output

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.model import priors
+from air_tf.model import distributions
 from air_tf.model.air import AIR
 from air_tf.objectives.enumeration import enumeration, prefix_log_likelihoods
 
@@ -32,7 +32,7 @@ def _log_weight(air, output, images, z_pres):
     inference = output.inference
     total = 0.0
     still_on = np.ones(len(images))
-    q_pres = priors.presence(inference.presence_logits)
+    q_pres = distributions.presence(inference.presence_logits)
     log_q_pres = tf.where(
         np.tile(z_pres, (len(images), 1)) > 0,
         q_pres.log_prob(1),
@@ -98,7 +98,7 @@ def test_value_and_gradient_agree_with_monte_carlo(air, images):
         [_log_weight(air, base, one, [1] * n + [0] * (3 - n)) for n in range(4)]
     )[:, 0]
     # log q(n) is in the weights with the logits of `base`: put in ours.
-    weights += priors.log_count_probs(base.inference.presence_logits).numpy()[0]
+    weights += distributions.log_count_probs(base.inference.presence_logits).numpy()[0]
 
     def with_logits(output):
         return output._replace(
@@ -109,9 +109,9 @@ def test_value_and_gradient_agree_with_monte_carlo(air, images):
         exact = enumeration(with_logits(base), one, p).elbo[0]
     exact_gradient = tape.gradient(exact, logits)[0].numpy()
 
-    q = priors.count_posterior(logits)
+    q = distributions.count_posterior(logits)
     draws = q.sample(100_000, seed=(7, 8)).numpy()[:, 0]
-    log_q = priors.log_count_probs(logits).numpy()[0]
+    log_q = distributions.log_count_probs(logits).numpy()[0]
     signal = weights[draws] - log_q[draws]
     error = signal.std() / np.sqrt(len(draws))
     assert abs(signal.mean() - exact) < 4 * error

@@ -18,7 +18,7 @@ _ROOMS = [
     "cli",
 ]
 # Within the model, the order in which one part is built on another.
-_MODEL = ["spatial", "networks", "priors", "attend", "air"]
+_MODEL = ["spatial", "networks", "distributions", "attend", "air"]
 
 
 def _imports(path):

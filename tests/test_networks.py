@@ -13,8 +13,8 @@ def test_softplus():
 
 
 def test_image_lstm_is_keras_lstm_cell_on_the_concatenated_input():
-    lstm = networks.ImageLSTM(image_units=(), units=3)
-    lstm.build(4, 2)
+    lstm = networks.ImageLSTM(pooling=1, units=3)
+    lstm.build((2, 2, 1), 2)
     cell = keras.layers.LSTMCell(3)
     cell.build((None, 6))
     rng = np.random.default_rng(0)
@@ -25,7 +25,7 @@ def test_image_lstm_is_keras_lstm_cell_on_the_concatenated_input():
     lstm._state_gates.set_weights([recurrent])
 
     image = tf.constant(rng.normal(size=(5, 4)), tf.float32)
-    look = lstm.look(image)
+    look = lstm.look(tf.reshape(image, [5, 2, 2, 1]))
     state = lstm.initial_state(look)
     keras_state = [tf.zeros([5, 3]), tf.zeros([5, 3])]
     for _ in range(3):
@@ -34,6 +34,19 @@ def test_image_lstm_is_keras_lstm_cell_on_the_concatenated_input():
         _, keras_state = cell(tf.concat([image, latents], 1), keras_state)
     np.testing.assert_allclose(state.h, keras_state[0], atol=1e-5)
     np.testing.assert_allclose(state.c, keras_state[1], atol=1e-5)
+
+
+def test_image_lstm_sees_the_mean_of_squares():
+    lstm = networks.ImageLSTM(pooling=2, units=1)
+    lstm.build((3, 4, 1), 2)
+    # Squares of 2x2, the lower ones cut by the border to 1x2.
+    weights = np.zeros((4, 4))
+    weights[:, 0] = [1, 10, 100, 1000]
+    lstm._image_gates.set_weights([weights, np.zeros(4)])
+    image = np.zeros((1, 3, 4, 1), np.float32)
+    image[0, :, :, 0] = [[1, 0, 4, 4], [0, 0, 4, 4], [2, 0, 3, 3]]
+    look = lstm.look(tf.constant(image))
+    np.testing.assert_allclose(look[0, 0], 0.25 + 40 + 100 + 3000, rtol=1e-6)
 
 
 def test_where_head_starts_at_the_prior_and_stays_in_bounds():

@@ -13,8 +13,9 @@ from air_tf.config import DataConfig, RunConfig, TrainingConfig
 from air_tf.errors import InputError
 from air_tf.training import callbacks
 from air_tf.training.diagnosis import diagnose
+from air_tf.training.evaluate_run import evaluate_run
 from air_tf.training.run_dir import RunDir
-from air_tf.training.train import evaluate_run, train
+from air_tf.training.train import train
 
 _TRAINING = TrainingConfig(
     steps=14, batch_size=8, steps_per_evaluation=4, jit_compile=False
@@ -100,6 +101,30 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         assert one["step"] == other["step"] and one["val_elbo"] == other["val_elbo"]
 
 
+def test_a_folder_of_colour_pictures(small_config, tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        pixels = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+    config = RunConfig(
+        model=dataclasses.replace(small_config, image_shape=(12, 18, 3)),
+        data=DataConfig(dataset="folder", image_dir=str(tmp_path / "pictures")),
+        training=dataclasses.replace(_TRAINING, steps=4),
+    )
+    result = train(config, tmp_path / "run")
+    assert result["num_images"] == 1
+    assert result["count_accuracy"] is None
+    assert RunDir(tmp_path / "run").load_model().config.image_shape == (12, 18, 3)
+
+
+def test_more_objects_than_steps_are_warned_of(config, tmp_path, capsys):
+    model = dataclasses.replace(config.model, max_steps_per_image=1)
+    train(dataclasses.replace(config, model=model), tmp_path / "run")
+    printed = capsys.readouterr().out
+    assert "hold up to 2 objects, but --max_steps_per_image is 1" in printed
+
+
 def test_a_finished_run_is_left_alone(config, tmp_path, capsys):
     result = train(config, tmp_path / "run")
     before = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
@@ -116,7 +141,7 @@ def test_a_run_of_another_config_is_refused(config, tmp_path, data_file):
     )
     with pytest.raises(InputError) as error:
         RunDir(tmp_path / "run").open(other, "abc", 1000)
-    for text in ("learning_rate (there 0.001, here 0.5)", "steps (there 14, here 3)"):
+    for text in ("learning_rate (there 0.0015, here 0.5)", "steps (there 14, here 3)"):
         assert text in str(error.value)
     with pytest.raises(InputError, match="differs in the images themselves"):
         RunDir(tmp_path / "run").open(config, "def", 1000)

@@ -10,6 +10,7 @@ from air_tf.model.air import AIR, to_float
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet, Scenes
 
+_ERRORS = ("reconstruction_error", "empty_canvas_error")
 _BOUND_TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
 
 
@@ -42,66 +43,57 @@ def evaluate(
       mean_iou, ap_50; likelihood_scale (sigma), max_steps_per_image (T).
     """
     steps = max_steps or air.config.max_steps_per_image
-    scenes = air.infer(images.images, max_steps=steps, batch_size=batch_size)
-    result = {
-        "num_images": len(images.images),
-        **_counts(images.counts, scenes.num_objects, steps),
-        **_bound(air, images, steps, batch_size, seed),
-        **_errors(images.images, scenes.canvas),
+    totals = dict.fromkeys((*_BOUND_TERMS, *_ERRORS), 0.0)
+    num = len(images.images)
+    parts, sampled_counts = [], []
+    for start in range(0, num, batch_size):
+        batch = to_float(images.images[start : start + batch_size])
+        scenes = air.infer(batch, max_steps=steps, batch_size=batch_size)
+        terms, counts = _sampled_bound(air, batch, tf.constant([seed, start]), steps)
+        terms["reconstruction_error"] = np.square(batch - scenes.canvas).mean((1, 2, 3))
+        terms["empty_canvas_error"] = np.square(batch).mean((1, 2, 3))
+        for name in totals:
+            totals[name] += float(np.sum(terms[name]))
+        # Canvases of all images together may not fit in memory.
+        parts.append(scenes._replace(canvas=np.zeros(0), z_what=np.zeros(0)))
+        sampled_counts.append(counts)
+    scenes = tf.nest.map_structure(lambda *fields: np.concatenate(fields), *parts)
+    return {
+        "num_images": num,
+        **_counts(images.counts, scenes, np.concatenate(sampled_counts)),
+        **{name: total / num for name, total in totals.items()},
         **_boxes(images, scenes),
         "likelihood_scale": air.config.likelihood_scale,
         "max_steps_per_image": steps,
     }
-    return result
-
-
-def _counts(true, inferred, steps) -> dict[str, Any]:
-    result = {
-        "count_accuracy": None,
-        "count_confusion": None,
-        "mean_abs_count_error": None,
-        "num_objects_histogram": np.bincount(inferred, minlength=steps + 1).tolist(),
-        "mean_num_objects": float(inferred.mean()),
-    }
-    if true is not None:
-        result["count_accuracy"] = float((true == inferred).mean())
-        confusion = metrics.count_confusion(true, inferred, steps)
-        result["count_confusion"] = confusion.tolist()
-        result["mean_abs_count_error"] = float(np.abs(true - inferred).mean())
-    return result
-
-
-def _bound(air, images, steps, batch_size, seed) -> dict[str, Any]:
-    totals = dict.fromkeys(_BOUND_TERMS, 0.0)
-    right = 0
-    num = len(images.images)
-    for start in range(0, num, batch_size):
-        batch = to_float(images.images[start : start + batch_size])
-        terms, counts = _sampled_bound(air, batch, tf.constant([seed, start]), steps)
-        for name in _BOUND_TERMS:
-            totals[name] += float(tf.reduce_sum(terms[name]))
-        if images.counts is not None:
-            right += (counts.numpy() == images.counts[start : start + batch_size]).sum()
-    result = {name: total / num for name, total in totals.items()}
-    result["count_accuracy_sampled"] = (
-        None if images.counts is None else float(right / num)
-    )
-    return result
 
 
 @tf.function(reduce_retracing=True)
 def _sampled_bound(air, images, seed, steps):
+    """Terms of the bound, each [B], and counts [B] of one sample of q."""
     output = air(images, sample=True, seed=seed, max_steps=steps)
     objective = enumeration(output, images, air.densities(steps))
     terms = {name: getattr(objective, name) for name in _BOUND_TERMS}
     return terms, tf.cast(tf.reduce_sum(output.inference.z_pres, axis=1), tf.int64)
 
 
-def _errors(images, canvas) -> dict[str, float]:
-    pixels = to_float(images).numpy()
-    return {
-        "reconstruction_error": float(np.square(pixels - canvas).mean()),
-        "empty_canvas_error": float(np.square(pixels).mean()),
+def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
+    inferred, most = scenes.num_objects, scenes.presence.shape[1]
+    result = {
+        "count_accuracy": None,
+        "count_accuracy_sampled": None,
+        "count_confusion": None,
+        "mean_abs_count_error": None,
+        "num_objects_histogram": np.bincount(inferred, minlength=most + 1).tolist(),
+        "mean_num_objects": float(inferred.mean()),
+    }
+    if true is None:
+        return result
+    return result | {
+        "count_accuracy": float((true == inferred).mean()),
+        "count_accuracy_sampled": float((true == sampled).mean()),
+        "count_confusion": metrics.count_confusion(true, inferred, most).tolist(),
+        "mean_abs_count_error": float(np.abs(true - inferred).mean()),
     }
 
 

@@ -24,11 +24,11 @@ import tensorflow as tf
 
 from air_tf.config import AIRConfig
 from air_tf.errors import InputError
-from air_tf.model import attend, networks, priors, spatial
+from air_tf.model import attend, distributions, networks, spatial
 from air_tf.structs import AIROutput, Densities, Scenes
 
 # A drawn object ends where its pixels fall below this intensity.
-BOX_THRESHOLD = 0.15
+BOX_THRESHOLD = 0.1
 
 
 @keras.saving.register_keras_serializable(package="air_tf")
@@ -75,17 +75,19 @@ class AIR(keras.Model):
 
     def count_prior(self, max_steps: int | None = None):
         """p(n) on {0 .. T}."""
-        return priors.count_prior(self.config.count_decay, self._steps(max_steps))
+        return distributions.count_prior(
+            self.config.count_decay, self._steps(max_steps)
+        )
 
     def where_prior(self):
         """p(z_where), of event shape [3]."""
-        return priors.where_prior(
+        return distributions.where_prior(
             self.config.where_prior_loc, self.config.where_prior_scale
         )
 
     def what_prior(self):
         """p(z_what), of event shape [D]."""
-        return priors.what_prior(self.config.z_what_size)
+        return distributions.what_prior(self.config.z_what_size)
 
     def densities(self, max_steps: int | None = None) -> Densities:
         """All that a bound needs of p."""
@@ -161,7 +163,7 @@ class AIR(keras.Model):
         z_what = self.what_prior().sample([n, steps], seed=seeds[2])
         count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
         scenes = self._describe(
-            z_pres=priors.unary_code(count, steps),
+            z_pres=distributions.unary_code(count, steps),
             count_probs=count_probs,
             z_where=z_where,
             z_what=z_what,
@@ -227,7 +229,7 @@ class AIR(keras.Model):
         """The deterministic path as a graph: images to `Scenes` of tensors."""
         output = self(images, max_steps=max_steps, stop_early=True)
         inference = output.inference
-        log_probs = priors.log_count_probs(inference.presence_logits)
+        log_probs = distributions.log_count_probs(inference.presence_logits)
         return self._describe(
             z_pres=inference.z_pres,
             count_probs=tf.exp(log_probs),
@@ -252,6 +254,9 @@ class AIR(keras.Model):
 
         Returns:
           Scenes as numpy arrays.
+
+        Raises:
+          InputError: for images of another shape, or values out of range or NaN.
         """
         images = np.asarray(images)
         steps = self._steps(max_steps)
@@ -259,6 +264,11 @@ class AIR(keras.Model):
             raise InputError(
                 f"images have shape {images.shape}; expected N images of shape "
                 f"{self.config.image_shape}"
+            )
+        if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
+            raise InputError(
+                f"images are {images.dtype} from {images.min()} to {images.max()}; "
+                "expected float in [0, 1], or uint8"
             )
         parts = [
             self.scenes(to_float(images[i : i + batch_size]), max_steps=steps)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import AIRConfig
-from air_tf.model import networks, priors, spatial
+from air_tf.model import distributions, networks, spatial
 from air_tf.structs import Inference, NormalParams
 
 # The presence logit of the steps that an image no longer takes: p = 4e-44.
@@ -67,7 +67,7 @@ class RecurrentAttend(keras.layers.Layer):
         self._config = config
         policy = self.dtype_policy
         self._lstm = networks.ImageLSTM(
-            image_units=config.image_units, units=config.recurrent_units, dtype=policy
+            pooling=config.look_pooling, units=config.recurrent_units, dtype=policy
         )
         self._where_head = networks.WhereHead(
             hidden_units=config.where_units,
@@ -83,10 +83,9 @@ class RecurrentAttend(keras.layers.Layer):
 
     def build(self, image_shape):
         config = self._config
-        height, width, channels = config.image_shape
-        self._lstm.build(height * width * channels, 3 + config.z_what_size)
+        self._lstm.build(config.image_shape, 3 + config.z_what_size)
         self._where_head.build((None, config.recurrent_units))
-        self._encoder.build((None, *config.glimpse_size, channels))
+        self._encoder.build((None, *config.glimpse_size, config.image_shape[2]))
 
     def call(
         self,
@@ -237,7 +236,9 @@ def _z_pres(presence_logits: tf.Tensor, noise: Noise | None) -> tf.Tensor:
     """[B, T]: a sample of z_pres, or the most probable count in unary code."""
     steps = presence_logits.shape[1]
     if noise is None:
-        return priors.unary_code(priors.most_probable_count(presence_logits), steps)
+        return distributions.unary_code(
+            distributions.most_probable_count(presence_logits), steps
+        )
     present = tf.cast(noise.presence < tf.sigmoid(presence_logits), tf.float32)
     # Present as long as no step before was absent.
     return tf.cast(tf.cumsum(1.0 - present, axis=1) < 0.5, tf.float32)

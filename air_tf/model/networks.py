@@ -72,15 +72,19 @@ class ImageLSTM(keras.layers.Layer):
 
     The image is the same on every step, so its product with the input kernel
     is made once, before the loop: nine tenths of the work of the plain cell.
+
+    Args:
+      pooling: the image is averaged over squares of so many pixels a side.
+      units: U.
     """
 
-    def __init__(self, *, image_units: Sequence[int], units: int, **kwargs):
+    def __init__(self, *, pooling: int, units: int, **kwargs):
         super().__init__(**kwargs)
         self.units = units
         dense = keras.layers.Dense
-        self._embed = [
-            dense(n, activation="relu", dtype=self.dtype_policy) for n in image_units
-        ]
+        self._pool = keras.layers.AveragePooling2D(
+            pooling, padding="same", dtype=self.dtype_policy
+        )
         # Forget gate open at the start (Jozefowicz et al. 2015, section 2.2).
         bias = [0.0] * units + [1.0] * units + [0.0] * (2 * units)
         self._image_gates = dense(
@@ -96,22 +100,18 @@ class ImageLSTM(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def build(self, image_size: int, latent_size: int):
-        shape = (None, image_size)
-        for layer in self._embed:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-        self._image_gates.build(shape)
+    def build(self, image_shape: tuple[int, int, int], latent_size: int):
+        pooled = self._pool.compute_output_shape((None, *image_shape))
+        self._image_gates.build((None, _flat_size(pooled)))
         self._latent_gates.build((None, latent_size))
         self._state_gates.build((None, self.units))
         self.built = True
 
     def look(self, images: tf.Tensor) -> tf.Tensor:
         """[B, H, W, C] to the image's part in the gates, [B, 4U]."""
-        x = keras.layers.Flatten()(images) if len(images.shape) > 2 else images
-        for layer in self._embed:
-            x = layer(x)
-        return self._image_gates(x)
+        pooled = self._pool(images)
+        flat = tf.reshape(pooled, [-1, _flat_size(pooled.shape)])
+        return self._image_gates(flat)
 
     def initial_state(self, image_gates: tf.Tensor) -> LSTMState:
         zeros = tf.zeros_like(image_gates[:, : self.units])

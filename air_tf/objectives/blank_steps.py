@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from air_tf.model import priors
+from air_tf.model import distributions
 from air_tf.objectives.enumeration import log_normal
 from air_tf.structs import AIROutput, Densities
 
@@ -49,12 +49,11 @@ def without_blanks(output: AIROutput, images: tf.Tensor, p: Densities) -> Withou
     if steps == 1:
         none = tf.zeros_like(inference.presence_logits)
         return WithoutBlanks(output=output, lesson=none[:, 0], blank=none[:, 1:])
-    q_where = priors.diagonal_normal(inference.q_where_params)
-    q_what = priors.diagonal_normal(inference.q_what_params)
+    q = distributions.posterior(inference)
     log_count = tf.math.log_softmax(p.count_prior.logits)
     cost = (
-        q_where.kl_divergence(p.where_prior)
-        + q_what.kl_divergence(p.what_prior)
+        q.where.kl_divergence(p.where_prior)
+        + q.what.kl_divergence(p.what_prior)
         + log_count[:-1]
         - log_count[1:]
     )  # [B, T]
@@ -64,18 +63,20 @@ def without_blanks(output: AIROutput, images: tf.Tensor, p: Densities) -> Withou
     moved = _reorder(output, order)
 
     params = inference.q_where_params
-    later = priors.diagonal_normal(
+    later = distributions.diagonal_normal(
         tf.nest.map_structure(lambda x: tf.stop_gradient(x[:, 1:]), params)
     )
-    own = priors.diagonal_normal(tf.nest.map_structure(lambda x: x[:, :-1], params))
+    own = distributions.diagonal_normal(
+        tf.nest.map_structure(lambda x: x[:, :-1], params)
+    )
     # Elsewhere the divergence may be huge: chosen, not multiplied by 0.
     where_lesson = tf.where(blank > 0.0, later.kl_divergence(own), 0.0)  # [B, T - 1]
 
     step = tf.range(1, steps, dtype=tf.float32)
     position = tf.cast(tf.reduce_sum(blank * step, axis=1), tf.int32)  # [B], 0: none
-    count = priors.most_probable_count(inference.presence_logits)
+    count = distributions.most_probable_count(inference.presence_logits)
     better = tf.where(count > position, count - 1, position)
-    log_probs = priors.log_count_probs(inference.presence_logits)
+    log_probs = distributions.log_count_probs(inference.presence_logits)
     count_lesson = -tf.gather(log_probs, better, axis=1, batch_dims=1)
     count_lesson = tf.where(position > 0, count_lesson, 0.0)
     return WithoutBlanks(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from air_tf.model import priors
+from air_tf.model import distributions
 from air_tf.structs import AIROutput, Densities
 
 
@@ -68,20 +68,17 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> Objective
       images: [B, H, W, C].
       p: the generative model, as `AIR.densities` gives it.
     """
-    inference = output.inference
-    q_count = priors.count_posterior(inference.presence_logits)
-    probs = q_count.probs_parameter()  # [B, T + 1]
+    q = distributions.posterior(output.inference)
+    probs = q.count.probs_parameter()  # [B, T + 1]
     at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:]  # [B, T], q(n >= t)
-    q_where = priors.diagonal_normal(inference.q_where_params)
-    q_what = priors.diagonal_normal(inference.q_what_params)
     log_likelihoods = prefix_log_likelihoods(
         output.object_image, images, p.likelihood_scale
     )
 
     log_likelihood = tf.reduce_sum(probs * log_likelihoods, axis=1)
-    kl_num_objects = q_count.kl_divergence(p.count_prior)
-    kl_where = tf.reduce_sum(at_least * q_where.kl_divergence(p.where_prior), axis=1)
-    kl_what = tf.reduce_sum(at_least * q_what.kl_divergence(p.what_prior), axis=1)
+    kl_num_objects = q.count.kl_divergence(p.count_prior)
+    kl_where = tf.reduce_sum(at_least * q.where.kl_divergence(p.where_prior), axis=1)
+    kl_what = tf.reduce_sum(at_least * q.what.kl_divergence(p.what_prior), axis=1)
     elbo = log_likelihood - kl_num_objects - kl_where - kl_what
     return Objective(
         loss=-elbo,

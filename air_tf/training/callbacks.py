@@ -1,6 +1,7 @@
 """What happens around training steps: looks at held-out images, logs, checkpoints.
 
-They share Keras' `logs`: `HeldOut` comes first and adds what it measured.
+They share Keras' `logs`: `Speed` and `HeldOut` come first and add what they
+measured.
 """
 
 import math
@@ -36,6 +37,17 @@ class StopOnNaN(keras.callbacks.Callback):
             raise TrainingDiverged(f"step {_step(self.model)}")
 
 
+class Speed(keras.callbacks.Callback):
+    """Adds steps per second; comes before what takes time between epochs."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start, self._first_step = time.monotonic(), _step(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        elapsed = time.monotonic() - self._start
+        logs["steps_per_second"] = (_step(self.model) - self._first_step) / elapsed
+
+
 class HeldOut(keras.callbacks.Callback):
     """Evaluates on held-out images after every epoch and warns of collapses."""
 
@@ -56,6 +68,30 @@ class HeldOut(keras.callbacks.Callback):
                 print(f"\nWARNING at step {_step(self.model)}: {warning}", flush=True)
 
 
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar with what fits into a line of a terminal.
+
+    Comes last, after what `HeldOut` measured.
+    """
+
+    _SHOWN = (
+        "elbo",
+        "reconstruction_error",
+        "mean_count",
+        "val_elbo",
+        "val_count_accuracy",
+    )
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, self._shown(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, self._shown(logs))
+
+    def _shown(self, logs):
+        return {name: logs[name] for name in self._SHOWN if name in logs}
+
+
 class MetricsCsv(keras.callbacks.Callback):
     """Keeps a row for each epoch; rows after the step that is resumed go."""
 
@@ -68,13 +104,9 @@ class MetricsCsv(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._start = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start, self._first_step = time.monotonic(), _step(self.model)
-
     def on_epoch_end(self, epoch, logs=None):
-        now, step = time.monotonic(), _step(self.model)
-        row = {"step": step, "seconds": self._before + now - self._start}
-        row["steps_per_second"] = (step - self._first_step) / (now - self._epoch_start)
+        elapsed = time.monotonic() - self._start
+        row = {"step": _step(self.model), "seconds": self._before + elapsed}
         row |= {k: v for k, v in logs.items() if not k.startswith("val_")}
         row |= {f"val_{name}": logs.get(f"val_{name}") for name in HELD_OUT}
         self.rows.append(row)
@@ -107,12 +139,8 @@ class Summaries(keras.callbacks.Callback):
         self._images = images.images[:_NUM_PICTURES]
         self._held_out = held_out
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start, self._first_step = time.monotonic(), _step(self.model)
-
     def on_epoch_end(self, epoch, logs=None):
         step = _step(self.model)
-        elapsed = time.monotonic() - self._epoch_start
         scenes = self.model.air.infer(self._images)
         counts = self._held_out.result["num_objects_histogram"]
         with self._writer.as_default(step):
@@ -120,9 +148,6 @@ class Summaries(keras.callbacks.Callback):
                 held_out = name.startswith("val_")
                 room = "held_out" if held_out else "training"
                 tf.summary.scalar(f"{room}/{name.removeprefix('val_')}", value)
-            tf.summary.scalar(
-                "training/steps_per_second", (step - self._first_step) / elapsed
-            )
             tf.summary.histogram(
                 "held_out/num_objects",
                 np.repeat(np.arange(len(counts)), counts),

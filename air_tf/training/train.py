@@ -1,13 +1,11 @@
 """The main job: from settings to a run's folder with a trained model in it."""
 
-import dataclasses
 import os
 import sys
-from collections.abc import Mapping
 
 import keras
 
-from air_tf.config import DataConfig, RunConfig
+from air_tf.config import RunConfig
 from air_tf.data import sources
 from air_tf.data.pipeline import training_batches
 from air_tf.errors import InputError
@@ -58,6 +56,7 @@ def train(
     policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
     air = AIR(config.model, dtype=policy)
     run.open(config, fingerprint, air.count_params())
+    _warn_of_counts(config, splits["train"])
     if run.metrics_json.exists():
         print(f"{run.path} holds this run already, trained to its end.")
         return run.read_metrics_json()
@@ -73,67 +72,13 @@ def train(
     return _finish(air, config, run, splits["test"])
 
 
-def evaluate_run(
-    run: RunDir,
-    data: Mapping[str, str],
-    *,
-    split: str,
-    data_dir: str | None = None,
-    max_steps: int | None = None,
-) -> dict:
-    """Evaluates a trained run.
-
-    Args:
-      run: the run.
-      data: fields of `DataConfig`; those of the run if there is no "dataset".
-      split: of the dataset. A user's own images that the run was not trained on
-        have no splits: all of them are held out, and are "test".
-      data_dir: of TFDS; its own default if omitted.
-      max_steps: T; that of training if omitted.
-
-    Returns:
-      What `air_tf.evaluation.evaluate` returns, with the dataset and the split.
-
-    Raises:
-      InputError: for a run or images that can't be used.
-    """
-    air = run.load_model()
-    shape = air.config.image_shape
-    if "dataset" not in data:
-        data = {**dataclasses.asdict(run.read_config().data), **data}
-    config = DataConfig(**data)
-    if config.dataset in sources.USER_SOURCES:
-        images, split = _own_images(run, config, split, shape)
-    else:
-        splits = sources.load_splits(
-            config, [split], image_shape=shape, data_dir=data_dir
+def _warn_of_counts(config: RunConfig, images: ImageSet) -> None:
+    most = config.model.max_steps_per_image
+    if images.counts is not None and images.counts.max() > most:
+        print(
+            f"WARNING: images hold up to {images.counts.max()} objects, but "
+            f"--max_steps_per_image is {most}: more are never counted."
         )
-        images = splits[split]
-    if images.images.shape[1:] != shape:
-        raise InputError(
-            f"images of {config.dataset} are {_by(images.images.shape[1:])}; the model "
-            f"of {run.path} expects {_by(shape)}"
-        )
-    result = evaluate(air, images, max_steps=max_steps)
-    return {"dataset": config.dataset, "split": split, **result}
-
-
-def _own_images(run, config, split, shape) -> tuple[ImageSet, str]:
-    """A split of a user's images if the run was trained on them, else all."""
-    everything = sources.load_user_images(config, image_shape=shape)
-    trained_on = sources.split_user_images(everything, "train")
-    if sources.fingerprint(trained_on) == run.read_data_fingerprint():
-        return sources.split_user_images(everything, split), split
-    if split != "test":
-        raise InputError(
-            f"split is {split!r}, but the run was not trained on these images; "
-            "expected test, which is all of them"
-        )
-    return everything, "all"
-
-
-def _by(shape) -> str:
-    return "x".join(str(size) for size in shape)
 
 
 def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
@@ -149,10 +94,12 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
     best = max((row["val_elbo"] for row in log.rows), default=-float("inf"))
     all_callbacks = [
         callbacks.StopOnNaN(),
+        callbacks.Speed(),
         held_out,
         log,
         callbacks.Summaries(run, validation, held_out),
         callbacks.Checkpoints(run, best),
+        callbacks.ProgressBar(),
     ]
     every = settings.steps_per_evaluation
     whole, rest = divmod(settings.steps, every)

@@ -8,7 +8,7 @@ code, so q(n) follows from the presence probabilities of the steps
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.structs import NormalParams
+from air_tf.structs import Inference, NormalParams, Posterior
 
 tfd = tfp.distributions
 
@@ -68,3 +68,13 @@ def where_prior(loc: tuple[float, ...], scale: tuple[float, ...]) -> tfd.Indepen
 def what_prior(size: int) -> tfd.Independent:
     """p(z_what), standard normal: event shape [D]."""
     return diagonal_normal(NormalParams(loc=tf.zeros([size]), scale=tf.ones([size])))
+
+
+def posterior(inference: Inference) -> Posterior:
+    """The factors of q(z | x), each of batch shape [B] or [B, T]."""
+    return Posterior(
+        count=count_posterior(inference.presence_logits),
+        presence=presence(inference.presence_logits),
+        where=diagonal_normal(inference.q_where_params),
+        what=diagonal_normal(inference.q_what_params),
+    )

@@ -1,0 +1,48 @@
+import types
+
+import pytest
+import tensorflow as tf
+
+from air_tf.training import callbacks
+from air_tf.training.diagnosis import TrainingDiverged
+
+
+def _model(step):
+    return types.SimpleNamespace(
+        optimizer=types.SimpleNamespace(iterations=tf.constant(step))
+    )
+
+
+def test_progress_bar_shows_what_fits_a_line(capsys):
+    bar = callbacks.ProgressBar()
+    bar.set_params({"verbose": 2, "epochs": 1, "steps": 1})
+    bar.on_train_begin()
+    bar.on_epoch_begin(0)
+    logs = {"elbo": 1.5, "kl_what": 3.0, "mean_count": 1.0, "val_count_accuracy": 0.75}
+    bar.on_train_batch_end(0, logs)
+    bar.on_epoch_end(0, logs)
+    shown = capsys.readouterr().out
+    for text in ("elbo: 1.5", "mean_count: 1.0", "val_count_accuracy: 0.75"):
+        assert text in shown
+    assert "kl_what" not in shown
+
+
+def test_speed_counts_steps(monkeypatch):
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    speed, logs = callbacks.Speed(), {}
+    speed.set_model(_model(10))
+    speed.on_epoch_begin(0)
+    speed.set_model(_model(60))
+    speed.on_epoch_end(0, logs)
+    assert logs == {"steps_per_second": 25.0}
+
+
+@pytest.mark.parametrize("name", ["elbo", "gradient_norm"])
+def test_nan_stops(name):
+    stop = callbacks.StopOnNaN()
+    stop.set_model(_model(7))
+    good = {"elbo": 1.0, "gradient_norm": 1.0}
+    stop.on_train_batch_end(0, good)
+    with pytest.raises(TrainingDiverged, match="step 7"):
+        stop.on_train_batch_end(0, good | {name: float("nan")})

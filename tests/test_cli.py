@@ -1,0 +1,39 @@
+import errno
+import sys
+
+import pytest
+
+from air_tf import cli
+from air_tf.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "raised, message",
+    [
+        (InputError("--steps is 0"), "error: --steps is 0"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/latest.h5"),
+            "error: run/latest.h5: No space left on device",
+        ),
+        (KeyboardInterrupt(), "interrupted; the same command"),
+    ],
+)
+def test_what_users_can_put_right_is_one_line(monkeypatch, raised, message):
+    def main(argv):
+        raise raised
+
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(main)
+    # sys.exit prints a text and ends with 1.
+    assert str(stopped.value).startswith(message)
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def main(argv):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main)
