@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def training_batches(
-    images: np.ndarray, *, batch_size: int, seed: int, first_step: int
+    images: tf.Tensor | np.ndarray, *, batch_size: int, seed: int, first_step: int
 ) -> tf.data.Dataset:
     """Endless batches in an order that only (seed, step) decides.
 
@@ -24,11 +24,11 @@ def training_batches(
     Returns:
       Dataset of [B, H, W, C].
     """
-    num = len(images)
+    # Outside the graph, or it would hold a copy of the images.
+    source = tf.convert_to_tensor(images)
+    num = source.shape[0]
     rounds = math.ceil(batch_size / num)
     per_epoch = num * rounds // batch_size
-    # Outside the graph, or it would hold a copy of the images.
-    source = tf.constant(images)
 
     def epoch_indices(epoch):
         keys = tf.random.stateless_uniform(

@@ -4,6 +4,7 @@ import os
 import sys
 
 import keras
+import tensorflow as tf
 
 from air_tf.config import RunConfig
 from air_tf.data import sources
@@ -88,6 +89,8 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         trainer.load_weights(run.latest)
         first_step = int(trainer.optimizer.iterations.numpy())
         print(f"Resuming {run.path} after step {first_step} of {settings.steps}.")
+    # Once, and the array goes: two copies would be the peak of memory.
+    images = tf.constant(splits.pop("train").images)
     validation = _head(splits["validation"], _MAX_VALIDATION)
     held_out = callbacks.HeldOut(validation)
     log = callbacks.MetricsCsv(run, first_step)
@@ -106,7 +109,7 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
 
     def fit(start: int, **epochs) -> None:
         batches = training_batches(
-            splits["train"].images,
+            images,
             batch_size=settings.batch_size,
             seed=settings.seed,
             first_step=start,
