@@ -249,7 +249,7 @@ class TrainingConfig:
         300, "Steps between looks at held-out images, each with a checkpoint."
     )
     jit_compile: bool = _setting(
-        True, "Compile the training step with XLA: slower to start, faster from then on."
+        True, "Compile the training step with XLA: starts later, runs faster."
     )
     mixed_precision: bool = _setting(
         False, "Compute in bfloat16 where that is safe; for GPUs."
