@@ -27,6 +27,7 @@ setup(
         "matplotlib>=3.8,<4",
         "numpy>=1.26,<3",
         "Pillow>=10.1,<14",
+        "requests>=2.31,<3",
         "scikit-learn>=1.4,<2",
         "scipy>=1.11,<2",
         "tensorboard>=2.21,<2.22",

@@ -18,8 +18,8 @@ _PARTS = {"data": DataConfig, "training": TrainingConfig, "model": AIRConfig}
 
 def define_run_flags() -> None:
     """A flag for every setting; a flag that is not given leaves the preset's."""
-    flags.DEFINE_enum(
-        "preset", "default", sorted(PRESETS), "Where settings start from."
+    flags.DEFINE_string(
+        "preset", "default", f"Where settings start from: {' or '.join(PRESETS)}."
     )
     for part in _PARTS.values():
         define_setting_flags(part)
@@ -55,15 +55,23 @@ def run_config() -> RunConfig:
     Raises:
       InputError: naming the flag whose value can't work.
     """
+    if flags.FLAGS.preset not in PRESETS:
+        raise InputError(
+            f"preset is {flags.FLAGS.preset!r}; expected {' or '.join(PRESETS)}"
+        )
     preset = PRESETS[flags.FLAGS.preset]
-    parts = {}
-    for name, part in _PARTS.items():
-        given = given_settings(part)
-        try:
-            parts[name] = dataclasses.replace(getattr(preset, name), **given)
-        except InputError as error:
-            raise InputError(f"--{error}") from None
-    return RunConfig(**parts)
+    config = RunConfig(
+        **{
+            name: dataclasses.replace(getattr(preset, name), **given_settings(part))
+            for name, part in _PARTS.items()
+        }
+    )
+    if flags.FLAGS.image_shape is not None and config.data.dataset != "folder":
+        raise InputError(
+            f"image_shape is {','.join(flags.FLAGS.image_shape)}; expected nothing "
+            "unless --dataset=folder, since other images have their own"
+        )
+    return config
 
 
 def given_settings(part: type) -> dict[str, Any]:
@@ -92,7 +100,12 @@ def expect_no_arguments(argv: list[str]) -> None:
 def require_at_least(name: str, minimum: int) -> None:
     value = getattr(flags.FLAGS, name)
     if value is not None and value < minimum:
-        raise InputError(f"--{name} is {value}; expected at least {minimum}")
+        raise InputError(f"{name} is {value}; expected at least {minimum}")
+
+
+def require(name: str, expected: str) -> None:
+    if not getattr(flags.FLAGS, name):
+        raise InputError(f"{name} is missing; expected {expected}")
 
 
 def require_new_file(name: str) -> None:
@@ -101,12 +114,12 @@ def require_new_file(name: str) -> None:
     if path is None:
         return
     if os.path.isdir(path):
-        raise InputError(f"--{name} {path} is a folder; expected a file")
+        raise InputError(f"{name} {path} is a folder; expected a file")
     if os.path.exists(path) and not flags.FLAGS.overwrite:
-        raise InputError(f"--{name} {path} exists; expected a new file, or --overwrite")
+        raise InputError(f"{name} {path} exists; expected a new file, or --overwrite")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InputError(f"--{name} {path}: {folder} is not a folder to write into")
+        raise InputError(f"{name} {path}: {folder} is not a folder to write into")
 
 
 def _kind(part: type, field: dataclasses.Field) -> type:
@@ -126,7 +139,7 @@ def _numbers(part, field, texts) -> tuple:
     except ValueError:
         kind = "whole numbers" if item is int else "numbers"
         raise InputError(
-            f"--{field.name} is {','.join(texts)!r}; expected {kind} with commas "
+            f"{field.name} is {','.join(texts)!r}; expected {kind} with commas "
             "between them"
         ) from None
 
@@ -141,7 +154,10 @@ def run(main: Callable[[], int | None]) -> None:
         try:
             sys.exit(main(argv[1:]))
         except InputError as error:
-            sys.exit(f"error: {error}")
+            text = str(error)
+            # The library names settings; on the command line they are flags.
+            dashes = "--" if text.split()[0] in flags.FLAGS else ""
+            sys.exit(f"error: {dashes}{text}")
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             sys.exit(f"error: {where}{error.strerror or error}")

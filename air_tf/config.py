@@ -55,7 +55,8 @@ def _require_ints(config: Any, name: str, length: int | None, minimum: int = 1) 
         and all(_is_int(v) and v >= minimum for v in values),
         config,
         name,
-        f"{'' if length is None else f'{length} '}whole numbers of at least {minimum}",
+        f"a tuple of {'' if length is None else f'{length} '}whole numbers of at least "
+        f"{minimum}",
     )
 
 

@@ -27,15 +27,14 @@ def main(argv):
     cli.require_at_least("seeds", 1)
     config = cli.run_config()
     if flags.FLAGS.seed is not None:
-        raise cli.InputError("--seed is given; expected --seeds, how many")
+        raise cli.InputError("seed is given; expected --seeds, how many")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.training import benchmark
 
     if flags.FLAGS.step:
         print(benchmark.format_step(benchmark.benchmark_step(config)))
         return
-    if not flags.FLAGS.output_dir:
-        raise cli.InputError("--output_dir is missing; expected a folder")
+    cli.require("output_dir", "a folder for the runs and results.json")
     results = benchmark.benchmark_training(
         config,
         range(flags.FLAGS.seeds),

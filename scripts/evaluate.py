@@ -14,7 +14,7 @@ from air_tf.config import DataConfig
 
 cli.define_setting_flags(DataConfig, default="that of the run")
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.", required=True)
+flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
 flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 flags.DEFINE_enum(
     "split",
@@ -32,6 +32,7 @@ flags.DEFINE_boolean("overwrite", False, "Replace --output if it exists.")
 
 def main(argv):
     cli.expect_no_arguments(argv)
+    cli.require("model_dir", "the folder of a run")
     cli.require_at_least("max_steps_per_image", 1)
     cli.require_new_file("output")
     # Here, so that --help and bad flags need not wait for TensorFlow.

@@ -12,8 +12,8 @@ from absl import flags
 
 from air_tf import cli
 
-flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.", required=True)
-flags.DEFINE_string("output_dir", None, "Folder for the answers.", required=True)
+flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
+flags.DEFINE_string("output_dir", None, "Folder for the answers.")
 flags.DEFINE_integer(
     "max_steps_per_image", None, "T, the most objects; that of training if omitted."
 )
@@ -23,6 +23,8 @@ flags.DEFINE_boolean("overwrite", False, "Replace answers that exist.")
 def main(paths):
     if not paths:
         raise cli.InputError("no picture is named; expected PNG or JPEG files")
+    cli.require("model_dir", "the folder of a run")
+    cli.require("output_dir", "a folder for the answers")
     cli.require_at_least("max_steps_per_image", 1)
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.evaluation.predict import predict_files

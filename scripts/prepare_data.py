@@ -11,13 +11,14 @@ from absl import flags
 
 from air_tf import cli
 
-flags.DEFINE_string("dataset", None, "As for train.py.", required=True)
+flags.DEFINE_string("dataset", None, "As for train.py.")
 flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 flags.DEFINE_string("manual_dir", None, "Folder with MNIST's original files.")
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
+    cli.require("dataset", "multi_digits or multi_mnist")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.data.sources import prepare
 

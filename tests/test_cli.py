@@ -10,7 +10,8 @@ from air_tf.errors import InputError
 @pytest.mark.parametrize(
     "raised, message",
     [
-        (InputError("--steps is 0"), "error: --steps is 0"),
+        (InputError("verbosity is 9"), "error: --verbosity is 9"),
+        (InputError("x.npz: no such file"), "error: x.npz: no such file"),
         (
             OSError(errno.ENOSPC, "No space left on device", "run/latest.h5"),
             "error: run/latest.h5: No space left on device",

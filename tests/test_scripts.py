@@ -135,6 +135,16 @@ def test_train_refuses_a_run_of_another_config(workplace):
         ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
         ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
         ("train", ["stray"], ["argument 'stray' is not a flag"]),
+        ("train", ["--preset=huge"], ["--preset is 'huge'; expected default or paper"]),
+        (
+            "train",
+            ["--image_shape=9,9,1"],
+            ["--image_shape is 9,9,1; expected"],
+        ),
+        ("evaluate", [], ["--model_dir is missing; expected"]),
+        ("predict", ["--model_dir=run", "a.png"], ["--output_dir is missing"]),
+        ("prepare_data", [], ["--dataset is missing"]),
+        ("benchmark", [], ["--output_dir is missing"]),
         ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
         (
             "evaluate",
@@ -156,7 +166,7 @@ def test_flags_that_can_not_work(script, flags, words, tmp_path):
 @pytest.mark.parametrize(
     "script, flags, words",
     [
-        ("train", ["--dataset=cifar"], ["dataset is 'cifar'; expected multi_digits"]),
+        ("train", ["--dataset=cifar"], ["--dataset is 'cifar'; expected multi_digits"]),
         ("train", ["--dataset=multi_digits/0-99"], ["has the configurations 0-2"]),
         (
             "train",
@@ -177,9 +187,7 @@ def test_what_is_not_there(script, flags, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "flag", ["--preset=huge", "--no_such_flag=1", "--batch_size=many"]
-)
+@pytest.mark.parametrize("flag", ["--no_such_flag=1", "--batch_size=many"])
 def test_absl_refuses_what_is_no_flag(flag, tmp_path):
     result = _run("train", flag, cwd=tmp_path)
     assert result.returncode != 0

@@ -55,11 +55,21 @@ def test_unknown_split():
 
 
 def test_no_network_says_what_to_do(tmp_path, monkeypatch):
+    import requests
     import tensorflow_datasets as tfds
 
     def fail(*args, **kwargs):
         raise ConnectionError("no route")
 
+    def no_route(*args, **kwargs):
+        raise requests.ConnectionError("no route")
+
+    # Without a network at all, and with one that breaks off.
+    with monkeypatch.context() as patch:
+        patch.setattr(requests, "head", no_route)
+        with pytest.raises(InputError, match="can't be downloaded"):
+            sources.prepare("multi_mnist", data_dir=str(tmp_path))
+    monkeypatch.setattr(requests, "head", lambda *args, **kwargs: None)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(InputError, match="can't be downloaded") as error:
         sources.prepare("multi_mnist", data_dir=str(tmp_path))
@@ -70,6 +80,16 @@ def test_no_network_says_what_to_do(tmp_path, monkeypatch):
 def test_manual_dir_must_exist(tmp_path):
     with pytest.raises(InputError, match="manual_dir is 'none'; expected a folder"):
         sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir="none")
+
+
+def test_manual_dir_with_other_files(tmp_path):
+    (tmp_path / "files").mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1"):
+        (tmp_path / "files" / f"{name}-ubyte.gz").write_text("hi")
+    files = str(tmp_path / "files")
+    with pytest.raises(InputError, match="from which MNIST can't be prepared") as error:
+        sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir=files)
+    assert files in str(error.value)
 
 
 def _link_mnist(tmp_path):

@@ -165,6 +165,15 @@ def test_folders_that_can_not_hold_a_run(config, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="MiB free; a run needs"):
         RunDir(tmp_path / "huge").open(config, None, 2**50)
     assert not (tmp_path / "huge" / "config.json").exists()
+    # Once there is room, the folder that was refused will do.
+    RunDir(tmp_path / "huge").open(config, None, 1000)
+
+
+def test_batches_larger_than_the_data_are_refused(config, tmp_path):
+    training = dataclasses.replace(config.training, batch_size=33)
+    with pytest.raises(InputError, match="batch_size is 33; expected at most 32"):
+        train(dataclasses.replace(config, training=training), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
@@ -203,6 +212,7 @@ def test_collapses_are_said_in_plain_words(change, words):
         "empty_canvas_error": 0.1,
     }
     assert diagnose(healthy) == []
+    assert diagnose(healthy | {"reconstruction_error": 0.1}) == []  # nothing drawn
     (warning,) = diagnose(healthy | change)
     assert words in warning
     assert "try" in warning.lower()

@@ -1,7 +1,5 @@
 """Batches for training."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +15,7 @@ def training_batches(
 
     Args:
       images: [N, H, W, C] in memory; its dtype is kept, the training step casts.
-      batch_size: B; batches larger than N go round more than once.
+      batch_size: B, at most N.
       seed: of the permutations.
       first_step: batches to leave out.
 
@@ -27,15 +25,13 @@ def training_batches(
     # Outside the graph, or it would hold a copy of the images.
     source = tf.convert_to_tensor(images)
     num = source.shape[0]
-    rounds = math.ceil(batch_size / num)
-    per_epoch = num * rounds // batch_size
+    per_epoch = num // batch_size
 
     def epoch_indices(epoch):
         keys = tf.random.stateless_uniform(
-            [rounds, num], tf.stack([tf.constant(seed, tf.int64), epoch])
+            [num], tf.stack([tf.constant(seed, tf.int64), epoch])
         )
-        order = tf.reshape(tf.argsort(keys, axis=1), [-1])
-        order = order[: per_epoch * batch_size]
+        order = tf.argsort(keys)[: per_epoch * batch_size]
         order = tf.reshape(order, [per_epoch, batch_size])
         return tf.data.Dataset.from_tensor_slices(order)
 

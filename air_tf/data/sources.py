@@ -17,6 +17,8 @@ USER_SOURCES = ("file", "folder")
 SPLITS = ("train", "validation", "test")
 MIN_USER_IMAGES = 10
 _READ_BATCH = 1000
+_MNIST_HOST = "https://storage.googleapis.com"
+_NETWORK_SECONDS = 10
 
 OFFLINE_HELP = (
     "without a network, put a prepared mnist/3.0.1 into --data_dir, or MNIST's four "
@@ -126,15 +128,37 @@ def _prepare_mnist(data_dir, manual_dir: str | None) -> None:
     if manual_dir is not None and not os.path.isdir(manual_dir):
         raise InputError(f"manual_dir is {manual_dir!r}; expected a folder")
     mnist = tfds.builder("mnist:3.0.1", data_dir=data_dir)
+    if mnist.data_path.exists():
+        return
+    if manual_dir is None:
+        _require_network()
     try:
         mnist.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
         )
     except Exception as error:
         # Whatever the download layers raise; all of them mean the same here.
+        if manual_dir is not None:
+            raise InputError(
+                f"manual_dir is {manual_dir!r}, from which MNIST can't be prepared "
+                f"({type(error).__name__}); expected its four original files, complete "
+                "and under their original names"
+            ) from error
         raise InputError(
             f"MNIST can't be downloaded ({type(error).__name__}); {OFFLINE_HELP}"
         ) from error
+
+
+def _require_network() -> None:
+    """Fails at once where TFDS would try again for minutes."""
+    import requests
+
+    try:
+        requests.head(_MNIST_HOST, timeout=_NETWORK_SECONDS)
+    except requests.RequestException as error:
+        raise InputError(
+            f"MNIST can't be downloaded ({type(error).__name__}); {OFFLINE_HELP}"
+        ) from None
 
 
 def _read_split(builder, split: str) -> ImageSet:

@@ -151,6 +151,8 @@ class AIR(keras.Model):
           Scenes as numpy arrays; `canvas` is their mean image.
         """
         steps = self._steps(max_steps)
+        if n < 1:
+            raise InputError(f"n is {n}; expected at least 1")
         if num_objects is not None and not 0 <= num_objects <= steps:
             raise InputError(f"num_objects is {num_objects}; expected 0 to {steps}")
         seeds = tf.random.split([seed, 0], 3)
@@ -187,7 +189,7 @@ class AIR(keras.Model):
         """Infers the objects and draws them again.
 
         Args:
-          images: [B, H, W, C], float in [0, 1].
+          images: [B, H, W, C], float in [0, 1], or uint8.
           sample: samples of q rather than its means and most probable count.
           seed: [2] int32, needed to sample; the same seed draws the same.
           max_steps: T; that of the config if omitted.
@@ -200,6 +202,7 @@ class AIR(keras.Model):
             `sample` without `seed`.
         """
         del training
+        images = to_float(images)
         shape = tuple(images.shape[1:])
         if shape != self.config.image_shape:
             raise InputError(
@@ -262,8 +265,8 @@ class AIR(keras.Model):
         steps = self._steps(max_steps)
         if images.shape[1:] != self.config.image_shape or not len(images):
             raise InputError(
-                f"images have shape {images.shape}; expected N images of shape "
-                f"{self.config.image_shape}"
+                f"images have shape {images.shape}; expected at least one image of "
+                f"shape {self.config.image_shape}, after an axis for the images"
             )
         if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
             raise InputError(
@@ -284,8 +287,10 @@ class AIR(keras.Model):
 
     def _steps(self, max_steps: int | None) -> int:
         steps = self.config.max_steps_per_image if max_steps is None else max_steps
-        if steps < 1:
-            raise InputError(f"max_steps is {steps}; expected at least 1")
+        if not isinstance(steps, int) or steps < 1:
+            raise InputError(
+                f"max_steps is {steps}; expected a whole number of at least 1"
+            )
         return steps
 
     def _compose(self, object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:

@@ -38,7 +38,7 @@ def diagnose(result: Mapping[str, Any]) -> list[str]:
             "cost too little (try a smaller --count_decay or a smaller "
             "--learning_rate)."
         )
-    if result["reconstruction_error"] >= result["empty_canvas_error"] > 0:
+    if result["reconstruction_error"] > result["empty_canvas_error"]:
         warnings.append(
             "The reconstruction is worse than an empty canvas. Objects must be bright "
             "on a dark ground (invert pictures that are not); if they are, try a "

@@ -70,9 +70,9 @@ class RunDir:
         wanted = {**_to_json(config.to_dict()), "data_fingerprint": data_fingerprint}
         if self.config_file.exists():
             _require_same(self.config_file, wanted, _read_json(self.config_file))
-        elif self.path.exists() and (
-            not self.path.is_dir() or any(self.path.iterdir())
-        ):
+        elif self.path.exists() and not self.path.is_dir():
+            raise InputError(f"model_dir {self.path} is a file; expected a folder")
+        elif any(not path.is_dir() for path in self.path.rglob("*")):
             raise InputError(
                 f"model_dir {self.path} is not empty and holds no config.json; "
                 "expected a new folder or that of a run"
@@ -153,7 +153,7 @@ class RunDir:
             return []
         with open(self.metrics_csv, newline="") as file:
             return [
-                {key: float(value) if value else None for key, value in row.items()}
+                {key: _number(key, value) for key, value in row.items()}
                 for row in csv.DictReader(file)
             ]
 
@@ -215,6 +215,12 @@ def _require_same(path, wanted: Mapping, found: Mapping) -> None:
             f"model_dir {path.parent} holds a run of another config, which differs in "
             f"{', '.join(differing)}; expected the same or another --model_dir"
         )
+
+
+def _number(name: str, text: str) -> float | None:
+    if not text:
+        return None
+    return int(float(text)) if name == "step" else float(text)
 
 
 def _versions() -> dict[str, str]:

@@ -49,6 +49,12 @@ def train(
         data_dir=data_dir,
     )
     config = config.with_image_shape(splits["train"].images.shape[1:])
+    num = len(splits["train"].images)
+    if config.training.batch_size > num:
+        raise InputError(
+            f"batch_size is {config.training.batch_size}; expected at most {num}, the "
+            "number of training images"
+        )
     fingerprint = None
     if config.data.dataset in sources.USER_SOURCES:
         fingerprint = sources.fingerprint(splits["train"])
