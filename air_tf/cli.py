@@ -160,7 +160,9 @@ def run(main: Callable[[], int | None]) -> None:
             sys.exit(f"error: {dashes}{text}")
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            sys.exit(f"error: {where}{error.strerror or error}")
+            # HDF5 tells a full disk in several lines.
+            what = " ".join(str(error.strerror or error).split())
+            sys.exit(f"error: {where}{what}")
         except KeyboardInterrupt:
             sys.exit("interrupted; the same command takes up a training again")
 

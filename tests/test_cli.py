@@ -16,6 +16,7 @@ from air_tf.errors import InputError
             OSError(errno.ENOSPC, "No space left on device", "run/latest.h5"),
             "error: run/latest.h5: No space left on device",
         ),
+        (OSError("Unable to create file\n, errno = 28"), "error: Unable to create"),
         (KeyboardInterrupt(), "interrupted; the same command"),
     ],
 )
