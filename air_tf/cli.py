@@ -49,6 +49,28 @@ def define_setting_flags(part: type, default: str | None = None) -> None:
         }[kind](field.name, None, text)
 
 
+def define_data_dir() -> None:
+    flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
+
+
+def define_run_to_use() -> None:
+    """The flags of programs that use a trained run."""
+    flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
+    flags.DEFINE_integer(
+        "max_steps_per_image",
+        None,
+        "T, the most objects; that of training if omitted.",
+    )
+    flags.DEFINE_boolean("overwrite", False, "Replace files that exist.")
+
+
+def check_run_to_use() -> None:
+    require("model_dir", "the folder of a run")
+    steps = flags.FLAGS.max_steps_per_image
+    if steps is not None and steps < 1:
+        raise InputError(f"max_steps_per_image is {steps}; expected at least 1")
+
+
 def run_config() -> RunConfig:
     """The preset's settings, changed by the flags that are given.
 
@@ -95,12 +117,6 @@ def default_model_dir(config: RunConfig) -> str:
 def expect_no_arguments(argv: list[str]) -> None:
     if argv:
         raise InputError(f"argument {argv[0]!r} is not a flag; expected --name=value")
-
-
-def require_at_least(name: str, minimum: int) -> None:
-    value = getattr(flags.FLAGS, name)
-    if value is not None and value < minimum:
-        raise InputError(f"{name} is {value}; expected at least {minimum}")
 
 
 def require(name: str, expected: str) -> None:

@@ -96,7 +96,6 @@ class AIRConfig:
     decoder_bias: float = _setting(
         -2.0, "Initial bias of the decoder's output: objects start out dark."
     )
-    presence_bias: float = _setting(0.0, "Initial logit of presence.")
     likelihood_scale: float = _setting(
         0.3, "sigma, the standard deviation of p(x | z) for each pixel."
     )
@@ -118,8 +117,7 @@ class AIRConfig:
             _require_int(self, name, 1)
         for name in ("where_units", "encoder_units", "decoder_units"):
             _require_ints(self, name, None)
-        for name in ("decoder_bias", "presence_bias"):
-            _require(_is_number(getattr(self, name)), self, name, "a finite number")
+        _require(_is_number(self.decoder_bias), self, "decoder_bias", "a finite number")
         _require_positive(self, "likelihood_scale")
         _require(
             _is_number(self.count_decay) and 0 < self.count_decay <= 1,

@@ -10,24 +10,23 @@ training step. Run nothing else meanwhile.
 
 from absl import flags
 
-from air_tf import cli
+from air_tf import InputError, cli
 
 cli.define_run_flags()
+cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_integer("seeds", 5, "How many seeds, from 0 on.")
+flags.DEFINE_integer("seeds", 5, "How many seeds, from 0 on.", lower_bound=1)
 flags.DEFINE_string(
     "output_dir", None, "Folder for runs and results.json. Needed to train."
 )
-flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 flags.DEFINE_boolean("step", False, "Time the training step instead of training.")
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.require_at_least("seeds", 1)
     config = cli.run_config()
     if flags.FLAGS.seed is not None:
-        raise cli.InputError("seed is given; expected --seeds, how many")
+        raise InputError("seed is given; expected --seeds, how many")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.training import benchmark
 

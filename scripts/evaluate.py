@@ -11,29 +11,25 @@ from absl import flags
 
 from air_tf import cli
 from air_tf.config import DataConfig
+from air_tf.data.scenes import SPLITS
 
 cli.define_setting_flags(DataConfig, default="that of the run")
+cli.define_run_to_use()
+cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
-flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 flags.DEFINE_enum(
     "split",
     "test",
-    ["train", "validation", "test"],
+    SPLITS,
     "Which images. A user's file or folder that the run was not trained on is "
     "held out as a whole: all of it is test.",
 )
-flags.DEFINE_integer(
-    "max_steps_per_image", None, "T, the most objects; that of training if omitted."
-)
 flags.DEFINE_string("output", None, "JSON file for the figures.")
-flags.DEFINE_boolean("overwrite", False, "Replace --output if it exists.")
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.require("model_dir", "the folder of a run")
-    cli.require_at_least("max_steps_per_image", 1)
+    cli.check_run_to_use()
     cli.require_new_file("output")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.evaluation.evaluate import format_table

@@ -10,22 +10,18 @@ import sys
 
 from absl import flags
 
-from air_tf import cli
+from air_tf import InputError, cli
 
-flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
+cli.define_run_to_use()
+flags.adopt_module_key_flags(cli)
 flags.DEFINE_string("output_dir", None, "Folder for the answers.")
-flags.DEFINE_integer(
-    "max_steps_per_image", None, "T, the most objects; that of training if omitted."
-)
-flags.DEFINE_boolean("overwrite", False, "Replace answers that exist.")
 
 
 def main(paths):
     if not paths:
-        raise cli.InputError("no picture is named; expected PNG or JPEG files")
-    cli.require("model_dir", "the folder of a run")
+        raise InputError("no picture is named; expected PNG or JPEG files")
+    cli.check_run_to_use()
     cli.require("output_dir", "a folder for the answers")
-    cli.require_at_least("max_steps_per_image", 1)
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.evaluation.predict import predict_files
     from air_tf.training.run_dir import RunDir

@@ -12,7 +12,8 @@ from absl import flags
 from air_tf import cli
 
 flags.DEFINE_string("dataset", None, "As for train.py.")
-flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
+cli.define_data_dir()
+flags.adopt_module_key_flags(cli)
 flags.DEFINE_string("manual_dir", None, "Folder with MNIST's original files.")
 
 

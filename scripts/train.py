@@ -13,13 +13,13 @@ from absl import flags
 from air_tf import cli
 
 cli.define_run_flags()
+cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
 flags.DEFINE_string(
     "model_dir",
     None,
     "Folder of the run. Default: runs/DATASET-PRESET-SEED.",
 )
-flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 
 
 def main(argv):

@@ -50,10 +50,10 @@ def test_image_lstm_sees_the_mean_of_squares():
 
 
 def test_where_head_starts_at_the_prior_and_stays_in_bounds():
-    head = networks.WhereHead(hidden_units=(), presence_bias=-1.5, scale_loc=0.35)
+    head = networks.WhereHead(hidden_units=(), scale_loc=0.35)
     head.build((None, 4))
     logits, params = head(tf.zeros([2, 4]))
-    np.testing.assert_allclose(logits, [-1.5, -1.5])
+    np.testing.assert_allclose(logits, [0.0, 0.0])
     np.testing.assert_allclose(params.loc, [[0.35, 0, 0]] * 2, atol=1e-6)
     # softplus(-2) = 0.126928, and the floor of 0.01
     np.testing.assert_allclose(params.scale, np.full((2, 3), 0.136928), rtol=1e-5)

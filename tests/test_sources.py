@@ -7,6 +7,7 @@ from PIL import Image
 
 from air_tf.config import DataConfig
 from air_tf.data import sources
+from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
@@ -26,8 +27,8 @@ def test_own_images_are_split_without_overlap(tmp_path):
     images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1)
     np.savez(tmp_path / "x.npz", image=images, count=np.arange(50))
     config = DataConfig(dataset="file", data_file=str(tmp_path / "x.npz"))
-    splits = sources.load_splits(config, sources.SPLITS, image_shape=(1, 1, 1))
-    assert [len(splits[s].images) for s in sources.SPLITS] == [40, 5, 5]
+    splits = sources.load_splits(config, SPLITS, image_shape=(1, 1, 1))
+    assert [len(splits[s].images) for s in SPLITS] == [40, 5, 5]
     found = np.concatenate([s.images.ravel() for s in splits.values()])
     assert sorted(found) == list(range(50))
     for split in splits.values():

@@ -112,15 +112,6 @@ def test_a_scale_of_nothing_gives_finite_values_and_gradients(scale):
     assert np.isfinite(tape.gradient(total, window).numpy()).all()
 
 
-def test_window_boxes():
-    # Scale 0.5 at the centre: from a quarter to three quarters. Moved down by
-    # half of [-1, 1]'s half: by a quarter of the canvas.
-    boxes = spatial.window_boxes(tf.constant([[0.5, 0.0, 0.0], [0.5, 0.5, 0.0]]))
-    np.testing.assert_allclose(
-        boxes, [[0.25, 0.25, 0.75, 0.75], [0.5, 0.25, 1.0, 0.75]]
-    )
-
-
 def test_object_boxes_are_tight():
     image = np.zeros((3, 10, 20, 1), np.float32)
     image[0, 2:5, 4:8] = 0.9

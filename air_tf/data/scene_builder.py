@@ -9,9 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from air_tf.config import SceneConfig
-from air_tf.data.scenes import ObjectPool, compose_scene
-
-SPLITS = ("train", "validation", "test")
+from air_tf.data.scenes import SPLITS, ObjectPool, compose_scene
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

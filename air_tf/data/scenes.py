@@ -13,6 +13,7 @@ from PIL import Image
 from air_tf.config import SceneConfig
 from air_tf.errors import InputError
 
+SPLITS = ("train", "validation", "test")
 _PLACE_ATTEMPTS = 100
 _SCENE_ATTEMPTS = 1000
 

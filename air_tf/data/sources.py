@@ -9,12 +9,12 @@ import numpy as np
 
 from air_tf.config import DataConfig
 from air_tf.data import user_images
+from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
 BUILDERS = ("multi_digits", "multi_mnist")
 USER_SOURCES = ("file", "folder")
-SPLITS = ("train", "validation", "test")
 MIN_USER_IMAGES = 10
 _READ_BATCH = 1000
 _MNIST_HOST = "https://storage.googleapis.com"

@@ -7,11 +7,10 @@ import tensorflow as tf
 
 from air_tf.evaluation import metrics
 from air_tf.model.air import AIR, to_float
-from air_tf.objectives.enumeration import enumeration
+from air_tf.objectives.enumeration import TERMS, enumeration
 from air_tf.structs import ImageSet, Scenes
 
 _ERRORS = ("reconstruction_error", "empty_canvas_error")
-_BOUND_TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
 
 
 def evaluate(
@@ -43,7 +42,7 @@ def evaluate(
       mean_iou, ap_50; likelihood_scale (sigma), max_steps_per_image (T).
     """
     steps = max_steps or air.config.max_steps_per_image
-    totals = dict.fromkeys((*_BOUND_TERMS, *_ERRORS), 0.0)
+    totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
     num = len(images.images)
     parts, sampled_counts = [], []
     for start in range(0, num, batch_size):
@@ -73,7 +72,7 @@ def _sampled_bound(air, images, seed, steps):
     """Terms of the bound, each [B], and counts [B] of one sample of q."""
     output = air(images, sample=True, seed=seed, max_steps=steps)
     objective = enumeration(output, images, air.densities(steps))
-    terms = {name: getattr(objective, name) for name in _BOUND_TERMS}
+    terms = {name: getattr(objective, name) for name in TERMS}
     return terms, tf.cast(tf.reduce_sum(output.inference.z_pres, axis=1), tf.int64)
 
 

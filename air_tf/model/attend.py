@@ -37,13 +37,19 @@ class StepResult(NamedTuple):
     z_what: tf.Tensor  # [B, D]
 
 
+class Counting(NamedTuple):
+    """What decides whether an image has ended."""
+
+    log_reached: tf.Tensor  # [B], log q(n >= step)
+    log_best: tf.Tensor  # [B], max over n < step of log q(n)
+    ended: tf.Tensor  # [B] bool
+
+
 class LoopState(NamedTuple):
     step: tf.Tensor  # [] int32
     memory: networks.LSTMState  # [B, U]
     latents: tf.Tensor  # [B, 3 + D], z_where and z_what of the step before
-    log_reached: tf.Tensor  # [B], log q(n >= step)
-    log_best: tf.Tensor  # [B], max over n < step of log q(n)
-    ended: tf.Tensor  # [B] bool
+    counting: Counting  # [B]
     results: StepResult  # each [B, T, ...]
 
 
@@ -71,7 +77,6 @@ class RecurrentAttend(keras.layers.Layer):
         )
         self._where_head = networks.WhereHead(
             hidden_units=config.where_units,
-            presence_bias=config.presence_bias,
             scale_loc=config.where_prior_loc[0],
             dtype=policy,
         )
@@ -112,11 +117,10 @@ class RecurrentAttend(keras.layers.Layer):
         look = self._lstm.look(images)  # [B, 4U]
 
         def cond(state: LoopState) -> tf.Tensor:
-            if not stop_early:
-                return state.step < max_steps
+            # Without stop_early no image ever ends.
             return tf.logical_and(
                 state.step < max_steps,
-                tf.logical_not(tf.reduce_all(state.ended)),
+                tf.logical_not(tf.reduce_all(state.counting.ended)),
             )
 
         def body(state: LoopState) -> tuple[LoopState]:
@@ -130,33 +134,17 @@ class RecurrentAttend(keras.layers.Layer):
                 images, look, state.memory, state.latents, step_noise
             )
             latents = tf.concat([result.z_where, result.z_what], axis=-1)
-            if not stop_early:
-                return (
-                    state._replace(
-                        step=t + 1,
-                        memory=memory,
-                        latents=latents,
-                        results=_write(state.results, result, t, max_steps),
-                    ),
-                )
-            logits = tf.where(state.ended, ENDED_LOGIT, result.presence_logits)
-            log_best = tf.maximum(
-                state.log_best, state.log_reached + tf.math.log_sigmoid(-logits)
-            )
-            log_reached = state.log_reached + tf.math.log_sigmoid(logits)
-            if noise is None:
-                ended = log_best >= log_reached
-            else:
-                ended = step_noise.presence >= tf.sigmoid(logits)
-            result = result._replace(presence_logits=logits)
+            counting = state.counting
+            if stop_early:
+                logits = tf.where(counting.ended, ENDED_LOGIT, result.presence_logits)
+                result = result._replace(presence_logits=logits)
+                counting = _count_on(counting, logits, step_noise)
             return (
                 LoopState(
                     step=t + 1,
                     memory=memory,
                     latents=latents,
-                    log_reached=log_reached,
-                    log_best=log_best,
-                    ended=tf.logical_or(state.ended, ended),
+                    counting=counting,
                     results=_write(state.results, result, t, max_steps),
                 ),
             )
@@ -202,9 +190,11 @@ class RecurrentAttend(keras.layers.Layer):
             step=tf.constant(0),
             memory=self._lstm.initial_state(look),
             latents=tf.zeros([batch, 3 + code]),
-            log_reached=tf.zeros([batch]),
-            log_best=tf.fill([batch], -float("inf")),
-            ended=tf.zeros([batch], tf.bool),
+            counting=Counting(
+                log_reached=tf.zeros([batch]),
+                log_best=tf.fill([batch], -float("inf")),
+                ended=tf.zeros([batch], tf.bool),
+            ),
             results=StepResult(
                 presence_logits=buffer(value=ENDED_LOGIT),
                 q_where_params=normal(3),
@@ -219,6 +209,20 @@ def _sample(params: NormalParams, noise: tf.Tensor | None) -> tf.Tensor:
     if noise is None:
         return params.loc
     return params.loc + params.scale * noise
+
+
+def _count_on(
+    before: Counting, presence_logits: tf.Tensor, noise: Noise | None
+) -> Counting:
+    """After one more step, of presence logits [B]."""
+    log_absent = tf.math.log_sigmoid(-presence_logits)
+    log_best = tf.maximum(before.log_best, before.log_reached + log_absent)
+    log_reached = before.log_reached + tf.math.log_sigmoid(presence_logits)
+    if noise is None:
+        ended = log_best >= log_reached
+    else:
+        ended = noise.presence >= tf.sigmoid(presence_logits)
+    return Counting(log_reached, log_best, tf.logical_or(before.ended, ended))
 
 
 def _write(buffers, values, step, max_steps):

@@ -138,13 +138,12 @@ class WhereHead(keras.layers.Layer):
         self,
         *,
         hidden_units: Sequence[int],
-        presence_bias: float,
         scale_loc: float,
         **kwargs,
     ):
         super().__init__(**kwargs)
         logit = float(tf.math.log(scale_loc / (1.0 - scale_loc)))
-        bias = [presence_bias, logit, 0.0, 0.0] + [_INITIAL_RAW_SCALE] * 3
+        bias = [0.0, logit, 0.0, 0.0] + [_INITIAL_RAW_SCALE] * 3
         # The first windows should look where the prior expects them, not
         # where random weights happen to point.
         self._mlp = MLP(

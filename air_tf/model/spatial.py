@@ -100,21 +100,6 @@ def place_glimpses(
     )
 
 
-def window_boxes(z_where: tf.Tensor) -> tf.Tensor:
-    """Borders of the windows, not clipped to the canvas.
-
-    Args:
-      z_where: [..., 3].
-
-    Returns:
-      Boxes [..., 4]: (ymin, xmin, ymax, xmax), the canvas being [0, 1]^2.
-    """
-    scale, shift_y, shift_x = tf.unstack(z_where, axis=-1)
-    scale = tf.maximum(scale, MIN_SCALE)
-    corners = [shift_y - scale, shift_x - scale, shift_y + scale, shift_x + scale]
-    return 0.5 * (tf.stack(corners, axis=-1) + 1.0)
-
-
 def object_boxes(object_image: tf.Tensor, threshold: float) -> tf.Tensor:
     """Tight boxes around what was drawn: pixels brighter than `threshold`.
 

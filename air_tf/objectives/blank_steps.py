@@ -91,10 +91,10 @@ def _find_blanks(object_image, images, cost, likelihood_scale) -> tf.Tensor:
     steps, pixels = object_image.shape[1], math.prod(images.shape[1:])
     objects = tf.unstack(tf.reshape(object_image, [-1, steps, pixels]), axis=1)
     left = tf.reshape(images, [-1, pixels])  # still unexplained
+    nothing = log_normal(left, likelihood_scale)
     blanks = []
     for t in range(steps - 1):
         own, later = objects[t], objects[t + 1]
-        nothing = log_normal(left, likelihood_scale)
         with_own = log_normal(left - own, likelihood_scale)
         with_later = log_normal(left - later, likelihood_scale)
         with_both = log_normal(left - own - later, likelihood_scale)
@@ -103,7 +103,7 @@ def _find_blanks(object_image, images, cost, likelihood_scale) -> tf.Tensor:
             & (with_both - with_later < cost[:, t])
             & (with_later - nothing > cost[:, t + 1])
         )
-        left -= own
+        left, nothing = left - own, with_own
     return tf.stop_gradient(tf.cast(tf.stack(blanks, axis=1), tf.float32))
 
 

@@ -19,6 +19,9 @@ import tensorflow as tf
 from air_tf.model import distributions
 from air_tf.structs import AIROutput, Densities
 
+# What the bound is the sum of, the bound itself first: fields of `Objective`.
+TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
+
 
 class Objective(NamedTuple):
     """A loss and the terms of the bound, per image and in nats."""

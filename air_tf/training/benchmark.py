@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import multiprocessing
 import os
 import pathlib
@@ -15,8 +14,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from air_tf.config import RunConfig
+from air_tf.data.pipeline import training_batches
 from air_tf.errors import InputError
+from air_tf.model.air import AIR
+from air_tf.training.run_dir import RunDir, read_json, to_json, write_json
+from air_tf.training.train import train
+from air_tf.training.trainer import Trainer, make_optimizer
 
 THRESHOLDS = (0.90, 0.95, 0.975, 0.98, 0.99)
 _ROUNDS, _STEPS_PER_ROUND = 9, 40
@@ -48,11 +56,11 @@ def benchmark_training(
     """
     folder = pathlib.Path(output_dir)
     file = folder / "results.json"
-    settings = json.loads(json.dumps(config.to_dict()))
+    settings = to_json(config.to_dict())
     del settings["training"]["seed"]
     results = {"machine": machine(), "config": settings, "seeds": {}}
     if file.exists():
-        results = json.loads(file.read_text())
+        results = read_json(file)
         if results["config"] != settings:
             raise InputError(
                 f"{file} holds results of another config; expected the same or "
@@ -71,8 +79,6 @@ def benchmark_training(
             run = folder / f"seed-{seed}"
             future = pool.submit(_measure, one, str(run), data_dir)
             results["seeds"][str(seed)] = future.result()
-        from air_tf.training.run_dir import write_json
-
         write_json(file, results)
         print(format_seeds(results), flush=True)
     return results
@@ -80,9 +86,6 @@ def benchmark_training(
 
 def _measure(config: RunConfig, model_dir: str, data_dir: str | None) -> dict[str, Any]:
     """Trains once: test figures, times, speed and the peak of memory."""
-    from air_tf.training.run_dir import RunDir
-    from air_tf.training.train import train
-
     result = train(config, model_dir, data_dir=data_dir)
     rows = RunDir(model_dir).read_metrics_csv()
     # The first epoch compiles; evaluations are between epochs' steps.
@@ -155,14 +158,6 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
       "step_ms_one_batch", the same batch again and again) and "pipeline_share",
       the median over pairs of rounds of what the pipeline adds.
     """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    from air_tf.data.pipeline import training_batches
-    from air_tf.model.air import AIR
-    from air_tf.training.trainer import Trainer, make_optimizer
-
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"

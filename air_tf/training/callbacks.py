@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from air_tf.evaluation import pictures
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.objectives.enumeration import TERMS
 from air_tf.structs import ImageSet
 from air_tf.training.diagnosis import WARM_UP_STEPS, TrainingDiverged, diagnose
 from air_tf.training.run_dir import RunDir, replacing
-from air_tf.training.trainer import TERMS
 
 # What of `evaluate` goes into the progress bar, metrics.csv and TensorBoard.
 HELD_OUT = (

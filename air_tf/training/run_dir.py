@@ -67,9 +67,9 @@ class RunDir:
           InputError: if the folder holds a run of another config, or something
             else, or can't be written to.
         """
-        wanted = {**_to_json(config.to_dict()), "data_fingerprint": data_fingerprint}
+        wanted = {**to_json(config.to_dict()), "data_fingerprint": data_fingerprint}
         if self.config_file.exists():
-            _require_same(self.config_file, wanted, _read_json(self.config_file))
+            _require_same(self.config_file, wanted, read_json(self.config_file))
         elif self.path.exists() and not self.path.is_dir():
             raise InputError(f"model_dir {self.path} is a file; expected a folder")
         elif any(not path.is_dir() for path in self.path.rglob("*")):
@@ -120,7 +120,7 @@ class RunDir:
                 f"model_dir {self.path} holds no config.json; expected the folder of "
                 "a run"
             )
-        return _read_json(self.config_file)
+        return read_json(self.config_file)
 
     def load_model(self) -> AIR:
         """The trained model.
@@ -145,7 +145,7 @@ class RunDir:
         return model
 
     def read_metrics_json(self) -> dict[str, Any]:
-        return _read_json(self.metrics_json)
+        return read_json(self.metrics_json)
 
     def read_metrics_csv(self) -> list[dict[str, float | None]]:
         """Rows of metrics.csv; what was not known is None."""
@@ -184,7 +184,8 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file; InputError, naming the file, if there is none."""
     try:
         value = json.loads(path.read_text())
     except (ValueError, OSError) as error:
@@ -194,7 +195,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return value
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """The value as it comes back from a JSON file: tuples are lists."""
     return json.loads(json.dumps(value))
 
 

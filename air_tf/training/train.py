@@ -9,6 +9,7 @@ import tensorflow as tf
 from air_tf.config import RunConfig
 from air_tf.data import sources
 from air_tf.data.pipeline import training_batches
+from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
 from air_tf.evaluation import pictures
 from air_tf.evaluation.evaluate import evaluate
@@ -44,7 +45,7 @@ def train(
     run = RunDir(model_dir)
     splits = sources.load_splits(
         config.data,
-        sources.SPLITS,
+        SPLITS,
         image_shape=config.model.image_shape,
         data_dir=data_dir,
     )

@@ -6,9 +6,7 @@ import tensorflow as tf
 from air_tf.config import TrainingConfig
 from air_tf.model.air import AIR, to_float
 from air_tf.objectives.blank_steps import without_blanks
-from air_tf.objectives.enumeration import enumeration
-
-TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
+from air_tf.objectives.enumeration import TERMS, enumeration
 
 
 class Trainer(keras.Model):
@@ -39,9 +37,6 @@ class Trainer(keras.Model):
     @property
     def metrics(self):
         return list(self._trackers.values())
-
-    def call(self, images):
-        return self.air(images)
 
     def train_step(self, images):
         """One step on [B, H, W, C], uint8 or float in [0, 1]."""
