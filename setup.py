@@ -23,6 +23,8 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1,<3",
+        # TFDS' own; without a bound, Python 3.10's pip searches for very long.
+        "etils>=1.10,<1.14; python_version < '3.11'",
         "importlib_resources>=6.0,<8",
         "matplotlib>=3.8,<4",
         "numpy>=1.26,<3",
