@@ -4,6 +4,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_SERVING = [
+    "grpcio>=1.62,<2",
+    "protobuf>=6.31.1,<8",
+    "requests>=2.31,<3",
+    "tensorflow-serving-api>=2.19,<2.22",
+]
+_EDGE = ["ai-edge-litert>=2.1,<2.4"]
+
 setup(
     name="air_tf",
     version="0.1.0",
@@ -40,7 +48,15 @@ setup(
         "tf-keras>=2.21,<2.22",
     ],
     extras_require={
-        "test": ["dill>=0.3.8,<1", "pytest>=8,<10", "ruff>=0.8,<1"],
+        "serving": _SERVING,
+        "edge": _EDGE,
+        "test": [
+            *_SERVING,
+            *_EDGE,
+            "dill>=0.3.8,<1",
+            "pytest>=8,<10",
+            "ruff>=0.8,<1",
+        ],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -8,6 +8,7 @@ _HOMES = {
     "AIR": "air_tf.model.air",
     "AIRConfig": "air_tf.config",
     "AIROutput": "air_tf.structs",
+    "EdgeModel": "air_tf.deployment.edge",
     "InputError": "air_tf.errors",
     "Scenes": "air_tf.structs",
 }

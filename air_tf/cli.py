@@ -1,6 +1,7 @@
 """What the programs in `scripts/` share: flags from settings, and their errors."""
 
 import dataclasses
+import logging as stdlib_logging
 import os
 import sys
 import types
@@ -54,14 +55,28 @@ def define_data_dir() -> None:
 
 
 def define_run_to_use() -> None:
-    """The flags of programs that use a trained run."""
+    """Which trained run a program uses."""
     flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
     flags.DEFINE_integer(
         "max_steps_per_image",
         None,
         "T, the most objects; that of training if omitted.",
     )
+
+
+def define_overwrite() -> None:
     flags.DEFINE_boolean("overwrite", False, "Replace files that exist.")
+
+
+def define_answers() -> None:
+    """Where programs that look at pictures put their answers."""
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Folder for NAME.json and NAME.png, with the boxes drawn. Default: JSON is "
+        "printed, a line for each picture.",
+    )
+    define_overwrite()
 
 
 def check_run_to_use() -> None:
@@ -167,6 +182,7 @@ def run(main: Callable[[], int | None]) -> None:
     def guarded(argv):
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.ERROR)  # TFDS tells of every file
+            stdlib_logging.getLogger("tensorflow").setLevel(stdlib_logging.ERROR)
         try:
             sys.exit(main(argv[1:]))
         except InputError as error:

@@ -57,7 +57,8 @@ class Scenes(NamedTuple):
     num_objects: Any  # [B] int32, the most probable count
     num_objects_probs: Any  # [B, T + 1], q(n)
     boxes: Any  # [B, T, 4]: ymin, xmin, ymax, xmax in [0, 1]
-    presence: Any  # [B, T], q(n >= t), t = 1 .. T
+    presence: Any  # [B, T], 1 where there is an object, so the first num_objects
+    presence_probs: Any  # [B, T], q(n >= t), t = 1 .. T
     z_where: Any  # [B, T, 3]
     z_what: Any  # [B, T, D]
     canvas: Any  # [B, H, W, C], the reconstruction

@@ -15,6 +15,7 @@ from air_tf.data.scenes import SPLITS
 
 cli.define_setting_flags(DataConfig, default="that of the run")
 cli.define_run_to_use()
+cli.define_overwrite()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
 flags.DEFINE_enum(

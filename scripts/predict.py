@@ -2,8 +2,9 @@
 
     python scripts/predict.py --model_dir=RUN --output_dir=D picture.png ...
 
-Writes, for each picture, a JSON file and the picture with the boxes drawn. A
-picture that can't be read is named; the others are still processed.
+Writes, for each picture, a JSON file and the picture with the boxes drawn; prints
+the JSON if --output_dir is omitted. A picture that can't be read is named; the
+others are still processed.
 """
 
 import sys
@@ -13,25 +14,27 @@ from absl import flags
 from air_tf import InputError, cli
 
 cli.define_run_to_use()
+cli.define_answers()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("output_dir", None, "Folder for the answers.")
 
 
 def main(paths):
     if not paths:
         raise InputError("no picture is named; expected PNG or JPEG files")
     cli.check_run_to_use()
-    cli.require("output_dir", "a folder for the answers")
     # Here, so that --help and bad flags need not wait for TensorFlow.
+    from air_tf.data.user_images import fit_picture
     from air_tf.evaluation.predict import predict_files
     from air_tf.training.run_dir import RunDir
 
+    air = RunDir(flags.FLAGS.model_dir).load_model()
+
+    def infer(path, picture):
+        image = fit_picture(picture, air.config.image_shape)
+        return air.infer(image[None], max_steps=flags.FLAGS.max_steps_per_image)
+
     failures = predict_files(
-        RunDir(flags.FLAGS.model_dir).load_model(),
-        paths,
-        flags.FLAGS.output_dir,
-        max_steps=flags.FLAGS.max_steps_per_image,
-        overwrite=flags.FLAGS.overwrite,
+        infer, paths, flags.FLAGS.output_dir, overwrite=flags.FLAGS.overwrite
     )
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)

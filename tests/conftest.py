@@ -8,7 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from air_tf.config import AIRConfig
+from air_tf.config import AIRConfig, DataConfig, RunConfig, SceneConfig, TrainingConfig
+from air_tf.data.multi_digits import Builder
+from air_tf.data.scenes import compose_scene
+from air_tf.deployment.export import export
+from air_tf.training.run_dir import RunDir
+from air_tf.training.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +38,46 @@ def small_config():
 @pytest.fixture
 def images():
     return np.random.default_rng(0).random((5, 16, 16, 1), np.float32)
+
+
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory):
+    """Digits for the scenes of each split."""
+    return Builder(data_dir=tmp_path_factory.mktemp("data"))._object_pools()
+
+
+def _scenes(pool, split, num):
+    scenes = [
+        compose_scene(pool, SceneConfig(), split=split, index=i) for i in range(num)
+    ]
+    counts = np.array([len(scene.boxes) for scene in scenes])
+    return np.stack([scene.image for scene in scenes]), counts
+
+
+@pytest.fixture(scope="session")
+def held_out_scenes(pools):
+    """1,000 images and counts, of digits that `learnt_run` has not seen."""
+    return _scenes(pools["test"], 2, 1000)
+
+
+@pytest.fixture(scope="session")
+def learnt_run(pools, tmp_path_factory):
+    """The folder of a short training with the defaults, which has learnt to count."""
+    folder = tmp_path_factory.mktemp("learnt")
+    images, counts = _scenes(pools["train"], 0, 10_000)
+    np.savez(folder / "scenes.npz", image=images, count=counts)
+    config = RunConfig(
+        model=AIRConfig(),
+        data=DataConfig(dataset="file", data_file=str(folder / "scenes.npz")),
+        training=TrainingConfig(steps=600),
+    )
+    train(config, folder / "run")
+    return RunDir(folder / "run")
+
+
+@pytest.fixture(scope="session")
+def exported(learnt_run, tmp_path_factory):
+    """What export.py writes of it: the folder with the versions."""
+    base = tmp_path_factory.mktemp("exports") / "air"
+    export(learnt_run, base)
+    return base

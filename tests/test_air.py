@@ -28,6 +28,7 @@ def test_infer_documents_what_it_returns(small_config, images):
         "num_objects_probs": (5, 4),
         "boxes": (5, 3, 4),
         "presence": (5, 3),
+        "presence_probs": (5, 3),
         "z_where": (5, 3, 3),
         "z_what": (5, 3, 4),
         "canvas": (5, 16, 16, 1),

@@ -15,6 +15,7 @@ _ROOMS = [
     "objectives",
     "evaluation",
     "training",
+    "deployment",
     "cli",
 ]
 # Within the model, the order in which one part is built on another.

@@ -112,6 +112,13 @@ def test_predict(workplace):
     _refused(again, "a.json exists", "--overwrite")
 
 
+def test_predict_prints_lines_of_json(workplace):
+    result = _run("predict", "--model_dir=run", "a.png", "b.png", cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["image"] for answer in answers] == ["a.png", "b.png"]
+
+
 def test_train_refuses_a_run_of_another_config(workplace):
     result = _run(
         "train",
@@ -142,7 +149,12 @@ def test_train_refuses_a_run_of_another_config(workplace):
             ["--image_shape is 9,9,1; expected"],
         ),
         ("evaluate", [], ["--model_dir is missing; expected"]),
-        ("predict", ["--model_dir=run", "a.png"], ["--output_dir is missing"]),
+        ("predict", ["a.png"], ["--model_dir is missing"]),
+        ("export", ["--model_dir=run"], ["--export_dir is missing"]),
+        ("convert", ["--model_dir=run"], ["--output is missing"]),
+        ("check_export", [], ["0 folders are named; expected one"]),
+        ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
+        ("serving_client", ["--server=a:1"], ["no picture is named"]),
         ("prepare_data", [], ["--dataset is missing"]),
         ("benchmark", [], ["--output_dir is missing"]),
         ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
@@ -180,6 +192,22 @@ def test_flags_that_can_not_work(script, flags, words, tmp_path):
             ["model_dir none holds no config.json"],
         ),
         ("evaluate", ["--model_dir=none"], ["model_dir none holds no config.json"]),
+        (
+            "export",
+            ["--model_dir=none", "--export_dir=out"],
+            ["model_dir none holds no config.json"],
+        ),
+        (
+            "convert",
+            ["--model_dir=none", "--output=x.tflite"],
+            ["model_dir none holds no config.json"],
+        ),
+        ("check_export", ["none"], ["none: no such folder"]),
+        (
+            "serving_client",
+            ["--server=nowhere", "a.png"],
+            ["--server is 'nowhere'; expected HOST:PORT"],
+        ),
     ],
 )
 def test_what_is_not_there(script, flags, words, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from air_tf.data.user_images import read_folder, read_npz, read_picture
+from air_tf.data.user_images import fit_picture, read_folder, read_npz, read_picture
 from air_tf.errors import InputError
 
 _SHAPE = (10, 12, 1)
@@ -92,7 +92,8 @@ def test_npz_with_a_broken_member(tmp_path):
 
 
 def test_picture_is_stretched_to_the_canvas(tmp_path):
-    image, picture = read_picture(_write_picture(tmp_path / "a.png"), _SHAPE)
+    picture = read_picture(_write_picture(tmp_path / "a.png"))
+    image = fit_picture(picture, _SHAPE)
     assert image.shape == _SHAPE and image.dtype == np.uint8
     np.testing.assert_array_equal(image, np.full(_SHAPE, 200))
     assert picture.size == (24, 20)
@@ -109,13 +110,13 @@ def test_picture_is_stretched_to_the_canvas(tmp_path):
 )
 def test_picture_modes(tmp_path, mode, colour, expected):
     path = _write_picture(tmp_path / "a.png", mode=mode, colour=colour)
-    image, _ = read_picture(path, _SHAPE)
+    image = fit_picture(read_picture(path), _SHAPE)
     np.testing.assert_array_equal(image, np.full(_SHAPE, expected))
 
 
 def test_colour_picture(tmp_path):
     path = _write_picture(tmp_path / "a.png", mode="RGB", colour=(10, 20, 30))
-    image, _ = read_picture(path, (4, 4, 3))
+    image = fit_picture(read_picture(path), (4, 4, 3))
     np.testing.assert_array_equal(image[0, 0], [10, 20, 30])
 
 
@@ -138,19 +139,19 @@ def _huge_png(path):
 def test_pictures_that_are_refused(tmp_path):
     path = tmp_path / "a.png"
     with pytest.raises(InputError, match=r"a\.png: no such file"):
-        read_picture(path, _SHAPE)
+        read_picture(path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"a\.png: not a PNG or JPEG"):
-        read_picture(path, _SHAPE)
+        read_picture(path)
     _write_picture(path, size=(500, 500))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"a\.png: can't be decoded"):
-        read_picture(path, _SHAPE)
+        read_picture(path)
     _huge_png(path)
     with pytest.raises(InputError, match=r"a\.png: .*pixels"):
-        read_picture(path, _SHAPE)
+        read_picture(path)
     with pytest.raises(InputError, match="canvas has 2"):
-        read_picture(path, (4, 4, 2))
+        fit_picture(Image.new("RGB", (9, 9)), (4, 4, 2))
 
 
 def test_folder_in_order_of_names(tmp_path):

@@ -19,26 +19,12 @@ MAX_PICTURE_PIXELS = 50_000_000
 MAX_FILE_BYTES = 8 * 2**30
 
 
-def read_picture(
-    path: str | pathlib.Path, image_shape: tuple[int, int, int]
-) -> tuple[np.ndarray, Image.Image]:
-    """Reads a PNG or JPEG and fits it to a canvas.
-
-    Args:
-      path: the file.
-      image_shape: (H, W, C) of the canvas; C is 1 for grey and 3 for colour.
-
-    Returns:
-      [H, W, C] uint8, stretched to the canvas; and the picture itself, "RGB".
+def read_picture(path: str | pathlib.Path) -> Image.Image:
+    """Reads a PNG or JPEG, as "RGB"; what is transparent lies on black.
 
     Raises:
       InputError: naming the file, if it is not such a picture.
     """
-    height, width, channels = image_shape
-    if channels not in (1, 3):
-        raise InputError(
-            f"pictures have 1 or 3 channels, but the canvas has {channels}"
-        )
     try:
         with Image.open(path, formats=["PNG", "JPEG"]) as picture:
             if picture.width * picture.height > MAX_PICTURE_PIXELS:
@@ -46,7 +32,7 @@ def read_picture(
                     f"{path}: {picture.width}x{picture.height} pixels; expected at "
                     f"most {MAX_PICTURE_PIXELS}"
                 )
-            picture = _to_rgb(ImageOps.exif_transpose(picture))
+            return _to_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -57,9 +43,29 @@ def read_picture(
         raise InputError(f"{path}: {error}") from None
     except (OSError, SyntaxError, EOFError) as error:
         raise InputError(f"{path}: can't be decoded ({error})") from None
+
+
+def fit_picture(picture: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """Stretches an "RGB" picture to a canvas.
+
+    Args:
+      picture: of any size.
+      image_shape: (H, W, C) of the canvas; C is 1 for grey and 3 for colour.
+
+    Returns:
+      [H, W, C] uint8.
+
+    Raises:
+      InputError: for other numbers of channels.
+    """
+    height, width, channels = image_shape
+    if channels not in (1, 3):
+        raise InputError(
+            f"pictures have 1 or 3 channels, but the canvas has {channels}"
+        )
     fitted = picture.convert("L") if channels == 1 else picture
     fitted = fitted.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(fitted).reshape(image_shape), picture
+    return np.asarray(fitted).reshape(image_shape)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -88,7 +94,7 @@ def read_folder(
         raise InputError(f"{path}: holds no .png, .jpg or .jpeg file")
     images = np.empty((len(files), *image_shape), np.uint8)
     for i, file in enumerate(files):
-        images[i], _ = read_picture(file, image_shape)
+        images[i] = fit_picture(read_picture(file), image_shape)
     return ImageSet(images=images)
 
 

@@ -77,7 +77,7 @@ def _sampled_bound(air, images, seed, steps):
 
 
 def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
-    inferred, most = scenes.num_objects, scenes.presence.shape[1]
+    inferred, most = scenes.num_objects, scenes.presence_probs.shape[1]
     result = {
         "count_accuracy": None,
         "count_accuracy_sampled": None,
@@ -102,7 +102,7 @@ def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
     true = [b[:n] for b, n in zip(images.boxes, images.counts, strict=True)]
     n_found = scenes.num_objects
     found = [b[:n] for b, n in zip(scenes.boxes, n_found, strict=True)]
-    confidence = [p[:n] for p, n in zip(scenes.presence, n_found, strict=True)]
+    confidence = [p[:n] for p, n in zip(scenes.presence_probs, n_found, strict=True)]
     return {
         "mean_iou": metrics.mean_iou(true, found),
         "ap_50": metrics.average_precision(true, found, confidence, 0.5),

@@ -1,9 +1,9 @@
-"""A model's answer for single pictures, as files."""
+"""A model's answer for single pictures, as files or as lines of JSON."""
 
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,67 +11,73 @@ from PIL import Image
 
 from air_tf.data.user_images import read_picture
 from air_tf.errors import InputError
-from air_tf.evaluation import pictures
-from air_tf.model.air import AIR
+from air_tf.evaluation.drawing import draw_boxes
 from air_tf.structs import Scenes
 
 
 def predict_files(
-    air: AIR,
+    infer: Callable[[str, Image.Image], Scenes],
     paths: Sequence[str],
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike | None = None,
     *,
-    max_steps: int | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Writes NAME.json and NAME.png, with the boxes drawn, for each picture.
+    """Prints JSON, a line for each picture, or writes it to files.
 
     Args:
-      air: the model.
-      paths: PNG or JPEG files of any size; each is stretched to the canvas.
-      output_dir: made if it is not there.
-      max_steps: T; that of the model's config if omitted.
+      infer: a path and the picture that was read from it, "RGB", to scenes of
+        one image, as numpy arrays.
+      paths: PNG or JPEG files of any size.
+      output_dir: for NAME.json and NAME.png, with the boxes drawn; made if it is
+        not there. Without, JSON goes to standard output.
       overwrite: whether files that exist may be replaced.
 
     Returns:
-      A line for every picture that could not be read.
+      A line for every picture that could not be read or was refused.
 
     Raises:
       InputError: if a file exists already, or the folder can't be made.
     """
-    folder = pathlib.Path(output_dir)
+    folder = None if output_dir is None else pathlib.Path(output_dir)
     names = _unique_names(paths)
-    if not overwrite:
-        for name in names:
-            for suffix in (".json", ".png"):
-                if (folder / f"{name}{suffix}").exists():
-                    raise InputError(
-                        f"{folder / f'{name}{suffix}'} exists; expected another "
-                        "--output_dir, or --overwrite"
-                    )
+    if folder:
+        _prepare(folder, names, overwrite)
+    failures = []
+    for path, name in zip(paths, names, strict=True):
+        try:
+            picture = read_picture(path)
+            # One by one: pictures can be large, and the loop ends with its image.
+            scenes = infer(path, picture)
+        except InputError as error:
+            failures.append(str(error))
+            continue
+        answer = describe(path, picture, scenes)
+        if not folder:
+            print(json.dumps(answer), flush=True)
+            continue
+        with open(folder / f"{name}.json", "w") as file:
+            json.dump(answer, file, indent=2)
+            file.write("\n")
+        boxes = scenes.boxes[0, : answer["count"]]
+        draw_boxes(picture, boxes).save(folder / f"{name}.png")
+        print(f"{path}: {answer['count']} objects, in {folder / name}.json")
+    return failures
+
+
+def _prepare(folder: pathlib.Path, names: Sequence[str], overwrite: bool) -> None:
+    for name in names:
+        for suffix in (".json", ".png"):
+            if (folder / f"{name}{suffix}").exists() and not overwrite:
+                raise InputError(
+                    f"{folder / f'{name}{suffix}'} exists; expected another "
+                    "--output_dir, or --overwrite"
+                )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"output_dir {folder} can't be made ({error.strerror})"
         ) from None
-    failures = []
-    for path, name in zip(paths, names, strict=True):
-        try:
-            image, picture = read_picture(path, air.config.image_shape)
-        except InputError as error:
-            failures.append(str(error))
-            continue
-        # One by one: pictures can be large, and the loop ends with its image.
-        scenes = air.infer(image[np.newaxis], max_steps=max_steps)
-        answer = describe(path, picture, scenes)
-        with open(folder / f"{name}.json", "w") as file:
-            json.dump(answer, file, indent=2)
-            file.write("\n")
-        boxes = scenes.boxes[0, : answer["count"]]
-        pictures.draw_boxes(picture, boxes).save(folder / f"{name}.png")
-        print(f"{path}: {answer['count']} objects, in {folder / name}.json")
-    return failures
 
 
 def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
         "box_format": ["ymin", "xmin", "ymax", "xmax"],
         "boxes": boxes.tolist(),
         "boxes_in_pixels": in_pixels.tolist(),
-        "presence": scenes.presence[0, :count].tolist(),
+        "presence_probs": scenes.presence_probs[0, :count].tolist(),
         "z_where": scenes.z_where[0, :count].tolist(),
         "z_what": scenes.z_what[0, :count].tolist(),
     }

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import AIRConfig
+from air_tf.data.images import check_images
 from air_tf.errors import InputError
 from air_tf.model import attend, distributions, networks, spatial
 from air_tf.structs import AIROutput, Densities, Scenes
@@ -164,12 +165,13 @@ class AIR(keras.Model):
         z_where = self.where_prior().sample([n, steps], seed=seeds[1])
         z_what = self.what_prior().sample([n, steps], seed=seeds[2])
         count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
+        z_pres = distributions.unary_code(count, steps)
         scenes = self._describe(
-            z_pres=distributions.unary_code(count, steps),
+            z_pres=z_pres,
             count_probs=count_probs,
             z_where=z_where,
             z_what=z_what,
-            object_image=self.draw_objects(z_where, z_what),
+            drawn=self._draw(z_where, z_what, z_pres),
             num_trips=tf.fill([n], steps),
         )
         return tf.nest.map_structure(lambda x: x.numpy(), scenes)
@@ -227,20 +229,50 @@ class AIR(keras.Model):
             canvas=self._compose(object_image, inference.z_pres),
         )
 
-    @tf.function(reduce_retracing=True)
-    def scenes(self, images: tf.Tensor, *, max_steps: int) -> Scenes:
-        """The deterministic path as a graph: images to `Scenes` of tensors."""
-        output = self(images, max_steps=max_steps, stop_early=True)
-        inference = output.inference
+    def scenes(
+        self, images: tf.Tensor, *, max_steps: int, unroll: bool = False
+    ) -> Scenes:
+        """The deterministic path, that of `infer`, in tensors: what is exported.
+
+        Args:
+          images: [B, H, W, C], float32 in [0, 1].
+          max_steps: T.
+          unroll: no loops or branches, for compilers that have none; all T
+            steps are taken then.
+        """
+        inference = self.attend(
+            images,
+            max_steps=max_steps,
+            noise=None,
+            stop_early=not unroll,
+            unroll=unroll,
+        )
+
+        def draw():
+            return self._draw(inference.z_where, inference.z_what, inference.z_pres)
+
+        def draw_nothing():
+            batch = tf.shape(images)[0]
+            return tf.zeros([batch, max_steps, 4]), tf.zeros_like(images)
+
+        if unroll:
+            drawn = draw()
+        else:
+            # Where all images are empty, drawing would be half of the work.
+            drawn = tf.cond(tf.reduce_any(inference.z_pres > 0.0), draw, draw_nothing)
         log_probs = distributions.log_count_probs(inference.presence_logits)
         return self._describe(
             z_pres=inference.z_pres,
             count_probs=tf.exp(log_probs),
             z_where=inference.z_where,
             z_what=inference.z_what,
-            object_image=output.object_image,
+            drawn=drawn,
             num_trips=inference.num_trips,
         )
+
+    @tf.function(reduce_retracing=True)
+    def _compiled_scenes(self, images: tf.Tensor, *, max_steps: int) -> Scenes:
+        return self.scenes(images, max_steps=max_steps)
 
     def infer(
         self, images, *, max_steps: int | None = None, batch_size: int = 64
@@ -262,19 +294,10 @@ class AIR(keras.Model):
           InputError: for images of another shape, or values out of range or NaN.
         """
         images = np.asarray(images)
+        check_images(images, self.config.image_shape)
         steps = self._steps(max_steps)
-        if images.shape[1:] != self.config.image_shape or not len(images):
-            raise InputError(
-                f"images have shape {images.shape}; expected at least one image of "
-                f"shape {self.config.image_shape}, after an axis for the images"
-            )
-        if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
-            raise InputError(
-                f"images are {images.dtype} from {images.min()} to {images.max()}; "
-                "expected float in [0, 1], or uint8"
-            )
         parts = [
-            self.scenes(to_float(images[i : i + batch_size]), max_steps=steps)
+            self._compiled_scenes(to_float(images[i : i + batch_size]), max_steps=steps)
             for i in range(0, len(images), batch_size)
         ]
         return tf.nest.map_structure(
@@ -297,19 +320,28 @@ class AIR(keras.Model):
         """Adds up the present objects: [B, T, H, W, C] to [B, H, W, C]."""
         return tf.einsum("bthwc,bt->bhwc", object_image, z_pres)
 
+    def _draw(self, z_where, z_what, z_pres) -> tuple[tf.Tensor, tf.Tensor]:
+        """Boxes [B, T, 4] of the present objects, and canvas [B, H, W, C]."""
+        object_image = self.draw_objects(z_where, z_what)
+        boxes = spatial.object_boxes(object_image, BOX_THRESHOLD)
+        present = z_pres[..., tf.newaxis]  # [B, T, 1]
+        return present * boxes, self._compose(object_image, z_pres)
+
     def _describe(
-        self, *, z_pres, count_probs, z_where, z_what, object_image, num_trips
+        self, *, z_pres, count_probs, z_where, z_what, drawn, num_trips
     ) -> Scenes:
+        boxes, canvas = drawn
         present = z_pres[..., tf.newaxis]  # [B, T, 1]
         at_least = tf.cumsum(count_probs, axis=1, reverse=True)  # [B, T + 1]
         return Scenes(
             num_objects=tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32),
             num_objects_probs=count_probs,
-            boxes=present * spatial.object_boxes(object_image, BOX_THRESHOLD),
-            presence=at_least[:, 1:],
+            boxes=boxes,
+            presence=z_pres,
+            presence_probs=at_least[:, 1:],
             z_where=present * z_where,
             z_what=present * z_what,
-            canvas=self._compose(object_image, z_pres),
+            canvas=canvas,
             num_trips=num_trips,
         )
 

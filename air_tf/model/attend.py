@@ -99,6 +99,7 @@ class RecurrentAttend(keras.layers.Layer):
         max_steps: int,
         noise: Noise | None,
         stop_early: bool,
+        unroll: bool = False,
     ) -> Inference:
         """Runs the loop.
 
@@ -112,7 +113,14 @@ class RecurrentAttend(keras.layers.Layer):
             any more. Steps that an image does not take have presence logit
             `ENDED_LOGIT`, so that its result is the same in every batch.
             Without, all T steps are taken as if every object were present.
+          unroll: T copies of the step instead of a loop, for compilers that
+            can't do loops; they can't stop early.
+
+        Raises:
+          ValueError: for `unroll` with `stop_early`.
         """
+        if unroll and stop_early:
+            raise ValueError("an unrolled loop can't stop early")
         batch = tf.shape(images)[0]
         look = self._lstm.look(images)  # [B, 4U]
 
@@ -149,12 +157,12 @@ class RecurrentAttend(keras.layers.Layer):
                 ),
             )
 
-        (final,) = tf.while_loop(
-            cond,
-            body,
-            (self._initial_state(look, batch, max_steps),),
-            maximum_iterations=max_steps,
-        )
+        final = self._initial_state(look, batch, max_steps)
+        if unroll:
+            for _ in range(max_steps):
+                (final,) = body(final)
+        else:
+            (final,) = tf.while_loop(cond, body, (final,), maximum_iterations=max_steps)
         results = final.results
         return Inference(
             presence_logits=results.presence_logits,

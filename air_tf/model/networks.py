@@ -12,6 +12,8 @@ from air_tf.structs import NormalParams
 # shrink to a point, and its KL and gradient to infinity.
 MIN_WHERE_SCALE = 0.01
 MIN_WHAT_SCALE = 0.001
+# Of `WhereHead`: a presence logit, and mean and raw deviation of z_where.
+WHERE_OUTPUTS = 7
 # Raw value at which a posterior starts: softplus(-2) = 0.13.
 _INITIAL_RAW_SCALE = -2.0
 
@@ -148,7 +150,7 @@ class WhereHead(keras.layers.Layer):
         # where random weights happen to point.
         self._mlp = MLP(
             hidden_units=hidden_units,
-            output_units=7,
+            output_units=WHERE_OUTPUTS,
             output_bias=bias,
             output_gain=0.1,
             dtype=self.dtype_policy,

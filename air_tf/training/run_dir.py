@@ -111,6 +111,10 @@ class RunDir:
             }
         )
 
+    def read_versions(self) -> dict[str, str]:
+        """Of Python and the packages that the run was started with."""
+        return self._read_config_file().get("versions", {})
+
     def read_data_fingerprint(self) -> str | None:
         return self._read_config_file().get("data_fingerprint")
 
@@ -143,6 +147,12 @@ class RunDir:
         if not isinstance(model, AIR):
             raise InputError(f"{self.model_file} is not an AIR model")
         return model
+
+    def copy_to(self, path: pathlib.Path) -> None:
+        """Copies what is needed to use the model, and its figures."""
+        path.mkdir(parents=True)
+        for file in (self.config_file, self.model_file, self.metrics_json):
+            shutil.copyfile(file, path / file.name)
 
     def read_metrics_json(self) -> dict[str, Any]:
         return read_json(self.metrics_json)

@@ -1,0 +1,109 @@
+"""A SavedModel through the path that TF Serving takes: a session, fed and
+fetched by the names in the SignatureDef.
+
+That Python's `tf.saved_model.load` reads a model proves nothing of a server:
+variables that it finds by themselves, a session may not (keras issue 20095).
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from air_tf.errors import InputError
+
+MAX_GRAPH_BYTES = 2**28
+_INITIALISER = "__saved_model_init_op"
+
+
+class ServedModel:
+    """A SavedModel in a session of its own.
+
+    What is fed is not held against the signature's shapes, as it isn't by TF
+    Serving: the graph has to defend itself.
+
+    Args:
+      path: BASE/VERSION.
+
+    Raises:
+      InputError: if there is no SavedModel.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        meta_graph = read_meta_graph(path)
+        self.signatures = {
+            name: signature
+            for name, signature in meta_graph.signature_def.items()
+            if name != _INITIALISER
+        }
+        self.graph_def = meta_graph.graph_def
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            fed = {
+                tensor.name: tf.compat.v1.placeholder(tensor.dtype)
+                for signature in self.signatures.values()
+                for tensor in signature.inputs.values()
+            }
+            try:
+                tf.compat.v1.saved_model.loader.load(
+                    self._session, ["serve"], str(path), input_map=fed
+                )
+            except (OSError, ValueError, tf.errors.OpError) as error:
+                raise InputError(
+                    f"{path} can't be loaded ({str(error).splitlines()[0]})"
+                ) from None
+        self._calls = {
+            name: self._session.make_callable(
+                {key: tensor.name for key, tensor in signature.outputs.items()},
+                [fed[signature.inputs[key].name] for key in sorted(signature.inputs)],
+            )
+            for name, signature in self.signatures.items()
+        }
+
+    def __call__(
+        self, signature: str, inputs: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+          signature: its name.
+          inputs: an array for each of its inputs.
+
+        Raises:
+          KeyError: for another signature or other inputs.
+          tf.errors.OpError: what the graph raises.
+        """
+        names = sorted(self.signatures[signature].inputs)
+        if sorted(inputs) != names:
+            raise KeyError(f"inputs are {sorted(inputs)}; expected {names}")
+        return self._calls[signature](*(inputs[name] for name in names))
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def read_meta_graph(path: str | os.PathLike):
+    """The MetaGraphDef that is served.
+
+    Raises:
+      InputError: naming what is not there or can't be read.
+    """
+    file = pathlib.Path(path) / "saved_model.pb"
+    if not file.is_file():
+        raise InputError(f"{path} holds no saved_model.pb; expected a SavedModel")
+    if file.stat().st_size > MAX_GRAPH_BYTES:
+        raise InputError(f"{file} is larger than {MAX_GRAPH_BYTES} bytes")
+    saved_model = saved_model_pb2.SavedModel()
+    try:
+        saved_model.ParseFromString(file.read_bytes())
+    except DecodeError:
+        raise InputError(f"{file} is not a SavedModel, or a broken one") from None
+    for meta_graph in saved_model.meta_graphs:
+        if "serve" in meta_graph.meta_info_def.tags:
+            return meta_graph
+    raise InputError(f"{file} has no graph with the tag serve")

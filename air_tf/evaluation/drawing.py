@@ -1,0 +1,47 @@
+"""Boxes drawn into pictures, with nothing but numpy and Pillow."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+# One colour for each step of the loop, in turn: red, green, blue, ...
+STEP_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")
+
+
+def to_picture(image: np.ndarray, zoom: int = 1) -> Image.Image:
+    """[H, W, C], uint8 or float in [0, 1], to an RGB picture."""
+    if image.dtype != np.uint8:
+        image = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    if image.shape[-1] != 3:
+        image = np.repeat(image[..., :1], 3, axis=-1)
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image)
+    return picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+
+
+def to_picture_bytes(image: np.ndarray) -> bytes:
+    """[H, W, C], C 1 or 3, uint8 or float in [0, 1], to a PNG."""
+    data = io.BytesIO()
+    to_picture(image).save(data, "PNG")
+    return data.getvalue()
+
+
+def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
+    """A copy with a frame around each box, coloured by step.
+
+    Args:
+      picture: RGB, of any size.
+      boxes: [n, 4], (ymin, xmin, ymax, xmax) in [0, 1].
+    """
+    picture = picture.copy()
+    draw = ImageDraw.Draw(picture)
+    line = max(1, min(picture.size) // 100)
+    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+        left, right = xmin * picture.width, xmax * picture.width - 1
+        top, bottom = ymin * picture.height, ymax * picture.height - 1
+        corners = (left, top, max(left, right), max(top, bottom))
+        draw.rectangle(
+            corners, outline=STEP_COLOURS[step % len(STEP_COLOURS)], width=line
+        )
+    return picture
