@@ -54,9 +54,13 @@ def define_data_dir() -> None:
     flags.DEFINE_string("data_dir", None, "TFDS' data_dir. Default: TFDS' own.")
 
 
-def define_run_to_use() -> None:
-    """Which trained run a program uses."""
+def define_model_dir() -> None:
     flags.DEFINE_string("model_dir", None, "Folder of a run of train.py.")
+
+
+def define_run_to_use() -> None:
+    """Which trained run a program uses, and how."""
+    define_model_dir()
     flags.DEFINE_integer(
         "max_steps_per_image",
         None,

@@ -1,5 +1,6 @@
 """The programs as a user runs them: what they write, and what they refuse."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -119,6 +120,27 @@ def test_predict_prints_lines_of_json(workplace):
     assert [answer["image"] for answer in answers] == ["a.png", "b.png"]
 
 
+def test_export_and_check_export(workplace):
+    flags = ("--model_dir=run", "--export_dir=exports", "--max_steps_per_image=2")
+    result = _run("export", *flags, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    result = _run("check_export", "exports/1", cwd=workplace)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "43 of 43 checks passed" in result.stdout
+    (workplace / "exports" / "monitoring.config").write_text("no such thing")
+    result = _run("check_export", "exports", cwd=workplace)
+    assert result.returncode == 1 and "42 of 43 checks passed" in result.stdout
+    _refused(_run("export", *flags, "--version=1", cwd=workplace), "version 1 is in")
+
+
+def test_convert(workplace):
+    flags = ("--model_dir=run", "--output=x.tflite", "--max_steps_per_image=2")
+    result = _run("convert", *flags, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    assert "counts agree on 100.00%" in result.stdout
+    _refused(_run("convert", *flags, cwd=workplace), "--output x.tflite exists")
+
+
 def test_train_refuses_a_run_of_another_config(workplace):
     result = _run(
         "train",
@@ -132,86 +154,86 @@ def test_train_refuses_a_run_of_another_config(workplace):
     _refused(result, "batch_size (there 4, here 5)")
 
 
-@pytest.mark.parametrize(
-    "script, flags, words",
-    [
-        ("train", ["--batch_size=0"], ["--batch_size is 0; expected"]),
-        ("train", ["--steps=-3"], ["--steps is -3; expected"]),
-        ("train", ["--max_steps_per_image=0"], ["--max_steps_per_image is 0"]),
-        ("train", ["--image_shape=50,x,1"], ["--image_shape is '50,x,1'"]),
-        ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
-        ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
-        ("train", ["stray"], ["argument 'stray' is not a flag"]),
-        ("train", ["--preset=huge"], ["--preset is 'huge'; expected default or paper"]),
-        (
-            "train",
-            ["--image_shape=9,9,1"],
-            ["--image_shape is 9,9,1; expected"],
-        ),
-        ("evaluate", [], ["--model_dir is missing; expected"]),
-        ("predict", ["a.png"], ["--model_dir is missing"]),
-        ("export", ["--model_dir=run"], ["--export_dir is missing"]),
-        ("convert", ["--model_dir=run"], ["--output is missing"]),
-        ("check_export", [], ["0 folders are named; expected one"]),
-        ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
-        ("serving_client", ["--server=a:1"], ["no picture is named"]),
-        ("prepare_data", [], ["--dataset is missing"]),
-        ("benchmark", [], ["--output_dir is missing"]),
-        ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
-        (
-            "evaluate",
-            ["--model_dir=run", "--output=none/e.json"],
-            ["--output none/e.json: none is not a folder"],
-        ),
-        (
-            "evaluate",
-            ["--model_dir=run", "--max_steps_per_image=0"],
-            ["--max_steps_per_image is 0; expected at least 1"],
-        ),
-    ],
-)
-def test_flags_that_can_not_work(script, flags, words, tmp_path):
-    _refused(_run(script, *flags, cwd=tmp_path), *words)
-    assert not list(tmp_path.iterdir())
+_FLAGS_THAT_CAN_NOT_WORK = [
+    ("train", ["--batch_size=0"], ["--batch_size is 0; expected"]),
+    ("train", ["--steps=-3"], ["--steps is -3; expected"]),
+    ("train", ["--max_steps_per_image=0"], ["--max_steps_per_image is 0"]),
+    ("train", ["--image_shape=50,x,1"], ["--image_shape is '50,x,1'"]),
+    ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
+    ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
+    ("train", ["stray"], ["argument 'stray' is not a flag"]),
+    ("train", ["--preset=huge"], ["--preset is 'huge'; expected default or paper"]),
+    (
+        "train",
+        ["--image_shape=9,9,1"],
+        ["--image_shape is 9,9,1; expected"],
+    ),
+    ("evaluate", [], ["--model_dir is missing; expected"]),
+    ("predict", ["a.png"], ["--model_dir is missing"]),
+    ("export", ["--model_dir=run"], ["--export_dir is missing"]),
+    ("convert", ["--model_dir=run"], ["--output is missing"]),
+    ("check_export", [], ["0 folders are named; expected one"]),
+    ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
+    ("serving_client", ["--server=a:1"], ["no picture is named"]),
+    ("prepare_data", [], ["--dataset is missing"]),
+    ("benchmark", [], ["--output_dir is missing"]),
+    ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
+    (
+        "evaluate",
+        ["--model_dir=run", "--output=none/e.json"],
+        ["--output none/e.json: none is not a folder"],
+    ),
+    (
+        "evaluate",
+        ["--model_dir=run", "--max_steps_per_image=0"],
+        ["--max_steps_per_image is 0; expected at least 1"],
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    "script, flags, words",
-    [
-        ("train", ["--dataset=cifar"], ["--dataset is 'cifar'; expected multi_digits"]),
-        ("train", ["--dataset=multi_digits/0-99"], ["has the configurations 0-2"]),
-        (
-            "train",
-            ["--dataset=file", "--data_file=none.npz"],
-            ["none.npz: no such file"],
-        ),
-        ("train", ["--dataset=folder", "--image_dir=none"], ["none: no such folder"]),
-        (
-            "predict",
-            ["--model_dir=none", "--output_dir=out", "a.png"],
-            ["model_dir none holds no config.json"],
-        ),
-        ("evaluate", ["--model_dir=none"], ["model_dir none holds no config.json"]),
-        (
-            "export",
-            ["--model_dir=none", "--export_dir=out"],
-            ["model_dir none holds no config.json"],
-        ),
-        (
-            "convert",
-            ["--model_dir=none", "--output=x.tflite"],
-            ["model_dir none holds no config.json"],
-        ),
-        ("check_export", ["none"], ["none: no such folder"]),
-        (
-            "serving_client",
-            ["--server=nowhere", "a.png"],
-            ["--server is 'nowhere'; expected HOST:PORT"],
-        ),
-    ],
-)
-def test_what_is_not_there(script, flags, words, tmp_path):
-    _refused(_run(script, *flags, cwd=tmp_path), *words)
+_WHAT_IS_NOT_THERE = [
+    ("train", ["--dataset=cifar"], ["--dataset is 'cifar'; expected multi_digits"]),
+    ("train", ["--dataset=multi_digits/0-99"], ["has the configurations 0-2"]),
+    (
+        "train",
+        ["--dataset=file", "--data_file=none.npz"],
+        ["none.npz: no such file"],
+    ),
+    ("train", ["--dataset=folder", "--image_dir=none"], ["none: no such folder"]),
+    (
+        "predict",
+        ["--model_dir=none", "--output_dir=out", "a.png"],
+        ["model_dir none holds no config.json"],
+    ),
+    ("evaluate", ["--model_dir=none"], ["model_dir none holds no config.json"]),
+    (
+        "export",
+        ["--model_dir=none", "--export_dir=out"],
+        ["model_dir none holds no config.json"],
+    ),
+    (
+        "convert",
+        ["--model_dir=none", "--output=x.tflite"],
+        ["model_dir none holds no config.json"],
+    ),
+    ("check_export", ["none"], ["none: no such folder"]),
+    (
+        "serving_client",
+        ["--server=nowhere", "a.png"],
+        ["--server is 'nowhere'; expected HOST:PORT"],
+    ),
+]
+
+
+def test_what_is_refused(tmp_path):
+    """Two at a time, since starting TensorFlow is what takes long."""
+
+    def refuse(case):
+        script, flags, words = case
+        _refused(_run(script, *flags, cwd=tmp_path), *words)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(refuse, _FLAGS_THAT_CAN_NOT_WORK + _WHAT_IS_NOT_THERE))
     assert not list(tmp_path.iterdir())
 
 

@@ -71,11 +71,9 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
     assert again["elbo"] == result["elbo"]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_an_interrupted_run_ends_with_the_same_weights(
-    config, tmp_path, monkeypatch, jit_compile
-):
-    training = dataclasses.replace(config.training, jit_compile=jit_compile)
+def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path, monkeypatch):
+    # As the default is: what XLA compiles again must compute the same.
+    training = dataclasses.replace(config.training, jit_compile=True)
     config = dataclasses.replace(config, training=training)
     train(config, tmp_path / "whole")
 

@@ -92,10 +92,11 @@ class EdgeModel:
             self._infer_chunk(images[i : i + size], size)
             for i in range(0, len(images), size)
         ]
-        found = {
-            name: np.concatenate([part[name] for part in parts]) for name in _FROM_MODEL
-        }
-        return to_scenes(found)
+        if len(parts) == 1:
+            return to_scenes(parts[0])
+        return to_scenes(
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )
 
     def _infer_chunk(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
         missing = size - len(images)
