@@ -55,6 +55,7 @@ setup(
             *_EDGE,
             "dill>=0.3.8,<1",
             "pytest>=8,<10",
+            "pytest-xdist>=3.5,<4",
             "ruff>=0.8,<1",
         ],
     },

@@ -16,6 +16,16 @@ from air_tf.training.run_dir import RunDir
 from air_tf.training.train import train
 
 
+# Before xdist reads the marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests of a file share fixtures, and so do all that need the learnt run."""
+    for item in items:
+        learnt = "learnt_run" in item.fixturenames
+        group = "learnt_run" if learnt else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def seed():
     keras.utils.set_random_seed(0)

@@ -113,24 +113,14 @@ def test_predict(workplace):
     _refused(again, "a.json exists", "--overwrite")
 
 
-def test_predict_prints_lines_of_json(workplace):
-    result = _run("predict", "--model_dir=run", "a.png", "b.png", cwd=workplace)
-    assert result.returncode == 0, result.stderr
-    answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [answer["image"] for answer in answers] == ["a.png", "b.png"]
-
-
 def test_export_and_check_export(workplace):
     flags = ("--model_dir=run", "--export_dir=exports", "--max_steps_per_image=2")
     result = _run("export", *flags, cwd=workplace)
     assert result.returncode == 0, result.stderr
-    result = _run("check_export", "exports/1", cwd=workplace)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "43 of 43 checks passed" in result.stdout
     (workplace / "exports" / "monitoring.config").write_text("no such thing")
     result = _run("check_export", "exports", cwd=workplace)
-    assert result.returncode == 1 and "42 of 43 checks passed" in result.stdout
-    _refused(_run("export", *flags, "--version=1", cwd=workplace), "version 1 is in")
+    assert result.returncode == 1, result.stderr
+    assert "42 of 43 checks passed" in result.stdout
 
 
 def test_convert(workplace):

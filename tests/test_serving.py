@@ -74,7 +74,15 @@ def kserve_python(tmp_path_factory):
     own = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "borrow.pth").write_text(f"import site; site.addsitedir({own!r})\n")
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "kserve>=0.15,<0.22"]
+    command = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "kserve>=0.15,<0.22",
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return python
@@ -304,17 +312,18 @@ def test_serving_client(server, protocol, request, tmp_path, pictures, held_out_
     (tmp_path / "a.png").write_bytes(pictures[1])
     (tmp_path / "bad.png").write_bytes(pictures[1][:50])
     address = request.getfixturevalue(server)
-    flags = (f"--server={address}", f"--protocol={protocol}", "a.png", "bad.png")
-    result = _run(*flags, cwd=tmp_path)
+    flags = [f"--server={address}", f"--protocol={protocol}", "a.png", "bad.png"]
+    to_files = protocol == "rest"
+    result = _run(*flags, *["--output_dir=out"] * to_files, cwd=tmp_path)
     assert result.returncode == 1
-    (answer,) = (json.loads(line) for line in result.stdout.splitlines())
-    assert answer["count"] == held_out_scenes[1][1]
     assert "error: bad.png: " in result.stderr and "Traceback" not in result.stderr
-    result = _run(*flags[:3], "--output_dir=out", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "out" / "a.json").read_text()) == answer
-    with Image.open(tmp_path / "out" / "a.png") as drawn:
-        assert drawn.size == (50, 50)
+    if to_files:
+        answer = (tmp_path / "out" / "a.json").read_text()
+        with Image.open(tmp_path / "out" / "a.png") as drawn:
+            assert drawn.size == (50, 50)
+    else:
+        (answer,) = result.stdout.splitlines()
+    assert json.loads(answer)["count"] == held_out_scenes[1][1]
 
 
 def test_serving_client_without_server(tmp_path, pictures):
