@@ -1,33 +1,36 @@
-"""What tests share."""
+"""What tests share.
+
+TensorFlow is imported where it is used: the process that hands out the tests needs
+none.
+"""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
 import pytest
 
 from air_tf.config import AIRConfig, DataConfig, RunConfig, SceneConfig, TrainingConfig
-from air_tf.data.multi_digits import Builder
 from air_tf.data.scenes import compose_scene
-from air_tf.deployment.export import export
-from air_tf.training.run_dir import RunDir
-from air_tf.training.train import train
 
 
 # Before xdist reads the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of a file share fixtures, and so do all that need the learnt run."""
+    """A process gets a whole file, and one of them all that need the learnt run."""
+    learnt = {
+        item.path for item in items if "learnt_run" in getattr(item, "fixturenames", ())
+    }
     for item in items:
-        learnt = "learnt_run" in item.fixturenames
-        group = "learnt_run" if learnt else item.path.name
+        group = "learnt_run" if item.path in learnt else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
 def seed():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -53,6 +56,8 @@ def images():
 @pytest.fixture(scope="session")
 def pools(tmp_path_factory):
     """Digits for the scenes of each split."""
+    from air_tf.data.multi_digits import Builder
+
     return Builder(data_dir=tmp_path_factory.mktemp("data"))._object_pools()
 
 
@@ -73,6 +78,9 @@ def held_out_scenes(pools):
 @pytest.fixture(scope="session")
 def learnt_run(pools, tmp_path_factory):
     """The folder of a short training with the defaults, which has learnt to count."""
+    from air_tf.training.run_dir import RunDir
+    from air_tf.training.train import train
+
     folder = tmp_path_factory.mktemp("learnt")
     images, counts = _scenes(pools["train"], 0, 10_000)
     np.savez(folder / "scenes.npz", image=images, count=counts)
@@ -88,6 +96,8 @@ def learnt_run(pools, tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(learnt_run, tmp_path_factory):
     """What export.py writes of it: the folder with the versions."""
+    from air_tf.deployment.export import export
+
     base = tmp_path_factory.mktemp("exports") / "air"
     export(learnt_run, base)
     return base
