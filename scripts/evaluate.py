@@ -25,6 +25,19 @@ flags.DEFINE_enum(
     "Which images. A user's file or folder that the run was not trained on is "
     "held out as a whole: all of it is test.",
 )
+flags.DEFINE_enum(
+    "bound",
+    "elbo",
+    ["elbo", "iwae"],
+    "iwae: the importance-weighted bound of log p(x) as well, which takes longer.",
+)
+flags.DEFINE_integer(
+    "num_samples",
+    50,
+    "Samples an image for --bound=iwae.",
+    lower_bound=1,
+    upper_bound=5000,
+)
 flags.DEFINE_string("output", None, "JSON file for the figures.")
 
 
@@ -43,6 +56,7 @@ def main(argv):
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
         max_steps=flags.FLAGS.max_steps_per_image,
+        num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
     )
     print(f"{result['dataset']}, {result['split']}:")
     print(format_table(result))

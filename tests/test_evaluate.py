@@ -64,6 +64,8 @@ def test_what_is_not_known_is_none(air, images):
         "mean_abs_count_error",
         "mean_iou",
         "ap_50",
+        "ap_50_95",
+        "expected_calibration_error",
     ):
         assert result[name] is None
     assert "unknown" in format_table(result)

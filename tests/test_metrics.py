@@ -15,6 +15,19 @@ def test_box_iou():
     )
 
 
+def test_calibration():
+    # Two answers at 0.9, one of them right; two at 0.6, both right.
+    error, rows = metrics.calibration(
+        np.array([0.9, 0.6, 0.9, 0.6]), np.array([True, True, False, True]), bins=10
+    )
+    # Half of 0.4 too sure, half of 0.4 not sure enough.
+    np.testing.assert_allclose(error, 0.5 * 0.4 + 0.5 * 0.4)
+    assert [row["share"] for row in rows] == [0.5, 0.5]
+    np.testing.assert_allclose([row["accuracy"] for row in rows], [1.0, 0.5])
+    error, _ = metrics.calibration(np.ones(3), np.ones(3, bool))
+    assert error == 0
+
+
 def test_count_confusion():
     confusion = metrics.count_confusion(
         np.array([0, 2, 2, 1]), np.array([0, 2, 1, 3]), 3

@@ -10,6 +10,8 @@ from air_tf.model.air import AIR, to_float
 from air_tf.objectives.enumeration import TERMS, enumeration
 from air_tf.structs import ImageSet, Scenes
 
+# As COCO (Lin et al. 2014) averages them.
+_MIN_IOUS = [0.5 + 0.05 * i for i in range(10)]
 _ERRORS = ("reconstruction_error", "empty_canvas_error")
 
 
@@ -36,10 +38,12 @@ def evaluate(
 
       num_images; count_accuracy (most probable count, posterior means),
       count_accuracy_sampled, count_confusion ([true][inferred]),
-      mean_abs_count_error, num_objects_histogram (inferred), mean_num_objects;
+      mean_abs_count_error, expected_calibration_error and reliability of q(n),
+      see `metrics.calibration`, num_objects_histogram (inferred), mean_num_objects;
       elbo, log_likelihood, kl_num_objects, kl_where, kl_what;
       reconstruction_error and empty_canvas_error (squared, mean over pixels);
-      mean_iou, ap_50; likelihood_scale (sigma), max_steps_per_image (T).
+      mean_iou, ap_50, ap_50_95 (its mean over IoU 0.5, 0.55, .. 0.95);
+      likelihood_scale (sigma), max_steps_per_image (T).
     """
     steps = max_steps or air.config.max_steps_per_image
     totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
@@ -83,12 +87,19 @@ def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
         "count_accuracy_sampled": None,
         "count_confusion": None,
         "mean_abs_count_error": None,
+        "expected_calibration_error": None,
+        "reliability": None,
         "num_objects_histogram": np.bincount(inferred, minlength=most + 1).tolist(),
         "mean_num_objects": float(inferred.mean()),
     }
     if true is None:
         return result
+    error, reliability = metrics.calibration(
+        scenes.num_objects_probs.max(axis=1), true == inferred
+    )
     return result | {
+        "expected_calibration_error": error,
+        "reliability": reliability,
         "count_accuracy": float((true == inferred).mean()),
         "count_accuracy_sampled": float((true == sampled).mean()),
         "count_confusion": metrics.count_confusion(true, inferred, most).tolist(),
@@ -98,14 +109,19 @@ def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
 
 def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
     if images.boxes is None or images.counts is None:
-        return {"mean_iou": None, "ap_50": None}
+        return {"mean_iou": None, "ap_50": None, "ap_50_95": None}
     true = [b[:n] for b, n in zip(images.boxes, images.counts, strict=True)]
     n_found = scenes.num_objects
     found = [b[:n] for b, n in zip(scenes.boxes, n_found, strict=True)]
     confidence = [p[:n] for p, n in zip(scenes.presence_probs, n_found, strict=True)]
+    precisions = [
+        metrics.average_precision(true, found, confidence, min_iou)
+        for min_iou in _MIN_IOUS
+    ]
     return {
         "mean_iou": metrics.mean_iou(true, found),
-        "ap_50": metrics.average_precision(true, found, confidence, 0.5),
+        "ap_50": precisions[0],
+        "ap_50_95": None if precisions[0] is None else float(np.mean(precisions)),
     }
 
 
@@ -120,6 +136,10 @@ def format_table(result: dict[str, Any]) -> str:
         ("count accuracy, most probable", number(result["count_accuracy"], ".2%")),
         ("count accuracy, sampled", number(result["count_accuracy_sampled"], ".2%")),
         ("mean absolute count error", number(result["mean_abs_count_error"], ".4f")),
+        (
+            "expected calibration error of the count",
+            number(result["expected_calibration_error"], ".4f"),
+        ),
         ("mean inferred count", number(result["mean_num_objects"], ".3f")),
         (
             f"ELBO (nats an image, sigma = {result['likelihood_scale']:g})",
@@ -133,7 +153,11 @@ def format_table(result: dict[str, Any]) -> str:
         ("  of an empty canvas", number(result["empty_canvas_error"], ".5f")),
         ("mean IoU of boxes", number(result["mean_iou"], ".3f")),
         ("AP at IoU 0.5", number(result["ap_50"], ".3f")),
+        ("AP, mean of IoU 0.5 to 0.95", number(result["ap_50_95"], ".3f")),
     ]
+    if "iwae" in result:
+        label = f"IWAE bound, {result['num_samples']} samples (nats an image)"
+        rows.insert(-5, (label, number(result["iwae"], ".2f")))
     lines = [f"{name:<44}{value:>12}" for name, value in rows]
     if result["count_confusion"] is not None:
         confusion = result["count_confusion"]

@@ -20,6 +20,34 @@ def count_confusion(true: np.ndarray, inferred: np.ndarray, most: int) -> np.nda
     return confusion
 
 
+def calibration(
+    probs: np.ndarray, right: np.ndarray, bins: int = 15
+) -> tuple[float, list[dict[str, float]]]:
+    """Whether what is said with probability p is right in a share p of cases.
+
+    Args:
+      probs: [N], of the answers given.
+      right: [N], whether they were right.
+      bins: of equal width, over [0, 1].
+
+    Returns:
+      The expected calibration error (Guo et al. 2017, eq. 3); and of every bin
+      with answers their "share", mean "probability" and "accuracy".
+    """
+    bin_of = np.minimum((probs * bins).astype(int), bins - 1)
+    rows = [
+        {
+            "share": float(inside.mean()),
+            "probability": float(probs[inside].mean()),
+            "accuracy": float(right[inside].mean()),
+        }
+        for inside in (bin_of == b for b in range(bins))
+        if inside.any()
+    ]
+    error = sum(r["share"] * abs(r["probability"] - r["accuracy"]) for r in rows)
+    return float(error), rows
+
+
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of [N, 4] with every one of [M, 4].
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from air_tf.config import DataConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
+from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.evaluate import evaluate
 from air_tf.structs import ImageSet
 from air_tf.training.run_dir import RunDir
@@ -18,6 +19,7 @@ def evaluate_run(
     split: str,
     data_dir: str | None = None,
     max_steps: int | None = None,
+    num_samples: int | None = None,
 ) -> dict:
     """Evaluates a trained run.
 
@@ -28,9 +30,11 @@ def evaluate_run(
         have no splits: all of them are held out, and are "test".
       data_dir: of TFDS; its own default if omitted.
       max_steps: T; that of training if omitted.
+      num_samples: K of the importance-weighted bound; none if omitted.
 
     Returns:
-      What `air_tf.evaluation.evaluate` returns, with the dataset and the split.
+      What `air_tf.evaluation.evaluate` returns, with the dataset and the split, and
+      with "iwae" and "num_samples" if asked for.
 
     Raises:
       InputError: for a run or images that can't be used.
@@ -53,6 +57,11 @@ def evaluate_run(
             f"of {run.path} expects {_by(shape)}"
         )
     result = evaluate(air, images, max_steps=max_steps)
+    if num_samples is not None:
+        result["num_samples"] = num_samples
+        result["iwae"] = iwae_bound(
+            air, images.images, num_samples=num_samples, max_steps=max_steps
+        )
     return {"dataset": config.dataset, "split": split, **result}
 
 
