@@ -38,6 +38,12 @@ flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=5000,
 )
+flags.DEFINE_enum(
+    "count_prior",
+    "training",
+    ["training", "fitted"],
+    "Of the bounds: p(n) that training used, or as fitted to its images afterwards.",
+)
 flags.DEFINE_string("output", None, "JSON file for the figures.")
 
 
@@ -56,6 +62,7 @@ def main(argv):
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
         max_steps=flags.FLAGS.max_steps_per_image,
+        fitted_count=flags.FLAGS.count_prior == "fitted",
         num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
     )
     print(f"{result['dataset']}, {result['split']}:")

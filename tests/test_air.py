@@ -67,7 +67,8 @@ def test_any_canvas(small_config, shape):
 def test_weights_do_not_depend_on_steps(small_config):
     longer = dataclasses.replace(small_config, max_steps_per_image=7)
     one, other = AIR(small_config), AIR(longer)
-    assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+    shapes = [[w.shape for w in air.trainable_weights] for air in (one, other)]
+    assert shapes[0] == shapes[1]
 
 
 def test_decode_draws_the_sum_of_the_present_objects(small_config):
@@ -97,6 +98,36 @@ def test_generate_draws_from_the_prior(small_config):
     drawn = scenes.z_where[scenes.num_objects > 0, 0]
     np.testing.assert_allclose(drawn.mean(0), [0.35, 0, 0], atol=0.03)
     np.testing.assert_allclose(drawn.std(0), [0.05, 0.2, 0.4], rtol=0.06)
+
+
+def test_fitted_priors_are_those_of_the_aggregate_posterior(small_config, images):
+    """Against posteriors written out, and kept by Keras' format."""
+    air = AIR(small_config)
+    rng = np.random.default_rng(0)
+    air.set_weights([w + rng.normal(0, 0.3, w.shape) for w in air.get_weights()])
+    air.fit_priors(images, batch_size=2)
+    inference = air(images).inference
+    p = 1 / (1 + np.exp(-inference.presence_logits.numpy()))  # [5, 3]
+    reached = np.cumprod(p, axis=1)
+    probs = np.concatenate([np.ones((5, 1)), reached], axis=1)
+    probs[:, :3] *= 1 - p
+    np.testing.assert_allclose(
+        air.count_prior(fitted=True).probs_parameter(), probs.mean(0), atol=1e-5
+    )
+    weight = (reached / reached.sum())[..., None]
+    loc, scale = (np.asarray(x) for x in inference.q_where_params)
+    mean = (weight * loc).sum((0, 1))
+    deviation = np.sqrt((weight * (scale**2 + (loc - mean) ** 2)).sum((0, 1)))
+    where = air.where_prior(fitted=True)
+    np.testing.assert_allclose(where.mean(), mean, atol=1e-5)
+    np.testing.assert_allclose(where.stddev(), deviation, rtol=1e-4)
+    # Training's own are as they were, and longer scenes keep the counts.
+    np.testing.assert_allclose(air.where_prior().mean(), [0.35, 0, 0], atol=1e-6)
+    longer = air.count_prior(5, fitted=True).probs_parameter()
+    np.testing.assert_allclose(longer[:4], probs.mean(0), atol=1e-5)
+    counts = air.generate(4000, fitted_where=True).num_objects
+    found = np.bincount(counts, minlength=4) / 4000
+    np.testing.assert_allclose(found, probs.mean(0), atol=0.03)
 
 
 def test_generate_with_a_given_number(small_config):
@@ -146,6 +177,7 @@ def test_call_refuses_what_can_not_work(small_config, images):
 
 
 def test_sizes_of_the_presets():
-    assert AIR(PRESETS["default"].model).count_params() == 1_355_131
+    # The fitted priors have 4 + 6.
+    assert AIR(PRESETS["default"].model).count_params() == 1_355_131 + 10
     # That of Pyro's example, 3.28 million.
-    assert AIR(PRESETS["paper"].model).count_params() == 3_275_131
+    assert AIR(PRESETS["paper"].model).count_params() == 3_275_131 + 10

@@ -17,6 +17,7 @@ def iwae_bound(
     max_steps: int | None = None,
     batch_size: int = 250,
     seed: int = 0,
+    fitted_count: bool = False,
 ) -> float:
     """The importance-weighted bound (Burda et al. 2016), mean over images.
 
@@ -29,6 +30,7 @@ def iwae_bound(
       max_steps: T; that of the model's config if omitted.
       batch_size: images at a time.
       seed: of the samples.
+      fitted_count: p(n) as fitted, instead of that of training.
 
     Returns:
       Nats per image, all constants kept.
@@ -38,16 +40,21 @@ def iwae_bound(
     for start in range(0, len(images), batch_size):
         batch = to_float(images[start : start + batch_size])
         log_sum = _log_sum_of_weights(
-            air, batch, tf.constant([seed, start]), steps, tf.constant(num_samples)
+            air,
+            batch,
+            tf.constant([seed, start]),
+            steps,
+            tf.constant(num_samples),
+            fitted_count,
         )
         total += float(tf.reduce_sum(log_sum)) - len(batch) * math.log(num_samples)
     return total / len(images)
 
 
 @tf.function(reduce_retracing=True)
-def _log_sum_of_weights(air, images, seed, steps, num_samples):
+def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
     """log of the sum over samples of their weights: [B]."""
-    p = air.densities(steps)
+    p = air.densities(steps, fitted_count=fitted_count)
 
     def body(sample, log_sum):
         own_seed = tf.random.experimental.stateless_fold_in(seed, sample)

@@ -22,6 +22,7 @@ def evaluate(
     max_steps: int | None = None,
     batch_size: int = 250,
     seed: int = 0,
+    fitted_count: bool = False,
 ) -> dict[str, Any]:
     """Counts, places and bounds on images that training did not see.
 
@@ -31,6 +32,8 @@ def evaluate(
       max_steps: T; that of the model's config if omitted.
       batch_size: images at a time.
       seed: of the samples of q that the bound is estimated with, one an image.
+      fitted_count: the bound of p(n) as fitted to the training images, instead of
+        that of training.
 
     Returns:
       A dictionary that JSON can hold. Bounds are nats per image, all constants
@@ -43,7 +46,9 @@ def evaluate(
       elbo, log_likelihood, kl_num_objects, kl_where, kl_what;
       reconstruction_error and empty_canvas_error (squared, mean over pixels);
       mean_iou, ap_50, ap_50_95 (its mean over IoU 0.5, 0.55, .. 0.95);
-      likelihood_scale (sigma), max_steps_per_image (T).
+      count_prior ("training" or "fitted", of the bounds), generated_count_distance
+      (total variation between the counts of generated scenes, p(n) as fitted, and
+      the true ones); likelihood_scale (sigma), max_steps_per_image (T).
     """
     steps = max_steps or air.config.max_steps_per_image
     totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
@@ -52,7 +57,9 @@ def evaluate(
     for start in range(0, num, batch_size):
         batch = to_float(images.images[start : start + batch_size])
         scenes = air.infer(batch, max_steps=steps, batch_size=batch_size)
-        terms, counts = _sampled_bound(air, batch, tf.constant([seed, start]), steps)
+        terms, counts = _sampled_bound(
+            air, batch, tf.constant([seed, start]), steps, fitted_count
+        )
         terms["reconstruction_error"] = np.square(batch - scenes.canvas).mean((1, 2, 3))
         terms["empty_canvas_error"] = np.square(batch).mean((1, 2, 3))
         for name in totals:
@@ -66,16 +73,20 @@ def evaluate(
         **_counts(images.counts, scenes, np.concatenate(sampled_counts)),
         **{name: total / num for name, total in totals.items()},
         **_boxes(images, scenes),
+        "count_prior": "fitted" if fitted_count else "training",
+        "generated_count_distance": _generated_distance(air, images.counts, steps),
         "likelihood_scale": air.config.likelihood_scale,
         "max_steps_per_image": steps,
     }
 
 
 @tf.function(reduce_retracing=True)
-def _sampled_bound(air, images, seed, steps):
+def _sampled_bound(air, images, seed, steps, fitted_count):
     """Terms of the bound, each [B], and counts [B] of one sample of q."""
     output = air(images, sample=True, seed=seed, max_steps=steps)
-    objective = enumeration(output, images, air.densities(steps))
+    objective = enumeration(
+        output, images, air.densities(steps, fitted_count=fitted_count)
+    )
     terms = {name: getattr(objective, name) for name in TERMS}
     return terms, tf.cast(tf.reduce_sum(output.inference.z_pres, axis=1), tf.int64)
 
@@ -105,6 +116,15 @@ def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
         "count_confusion": metrics.count_confusion(true, inferred, most).tolist(),
         "mean_abs_count_error": float(np.abs(true - inferred).mean()),
     }
+
+
+def _generated_distance(air: AIR, true, steps: int) -> float | None:
+    if true is None:
+        return None
+    generated = air.count_prior(steps, fitted=True).probs_parameter().numpy()
+    found = np.bincount(true, minlength=len(generated)) / len(true)
+    generated = np.pad(generated, (0, len(found) - len(generated)))
+    return float(0.5 * np.abs(generated - found).sum())
 
 
 def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
@@ -142,13 +162,18 @@ def format_table(result: dict[str, Any]) -> str:
         ),
         ("mean inferred count", number(result["mean_num_objects"], ".3f")),
         (
-            f"ELBO (nats an image, sigma = {result['likelihood_scale']:g})",
+            f"ELBO (nats, sigma {result['likelihood_scale']:g}, "
+            f"p(n) {result['count_prior']})",
             number(result["elbo"], ".2f"),
         ),
         ("  log likelihood", number(result["log_likelihood"], ".2f")),
         ("  - KL of the count", number(result["kl_num_objects"], ".2f")),
         ("  - KL of z_where", number(result["kl_where"], ".2f")),
         ("  - KL of z_what", number(result["kl_what"], ".2f")),
+        (
+            "distance of generated and true counts",
+            number(result["generated_count_distance"], ".4f"),
+        ),
         ("squared error of a pixel", number(result["reconstruction_error"], ".5f")),
         ("  of an empty canvas", number(result["empty_canvas_error"], ".5f")),
         ("mean IoU of boxes", number(result["mean_iou"], ".3f")),
@@ -157,7 +182,7 @@ def format_table(result: dict[str, Any]) -> str:
     ]
     if "iwae" in result:
         label = f"IWAE bound, {result['num_samples']} samples (nats an image)"
-        rows.insert(-5, (label, number(result["iwae"], ".2f")))
+        rows.insert(-6, (label, number(result["iwae"], ".2f")))
     lines = [f"{name:<44}{value:>12}" for name, value in rows]
     if result["count_confusion"] is not None:
         confusion = result["count_confusion"]

@@ -14,6 +14,10 @@ and its inference, q(z | x), goes through the objects one by one
                - sum over t <= n of (KL_where_t + KL_what_t)]  <=  log p(x),
 
 whose estimators are in `air_tf.objectives`.
+
+The priors that training uses are means to an end: p(n) falls steeply, so that an
+object has to pay. Scenes are generated from p(n) as it is fitted to the training
+images afterwards (`AIR.fit_priors`).
 """
 
 from typing import Any
@@ -26,10 +30,12 @@ from air_tf.config import AIRConfig
 from air_tf.data.images import check_images
 from air_tf.errors import InputError
 from air_tf.model import attend, distributions, networks, spatial
-from air_tf.structs import AIROutput, Densities, Scenes
+from air_tf.structs import AIROutput, Densities, NormalParams, Scenes
 
 # A drawn object ends where its pixels fall below this intensity.
 BOX_THRESHOLD = 0.1
+# Of a fitted p(z_where), where all objects are in one place.
+_MIN_DEVIATION = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="air_tf")
@@ -62,6 +68,21 @@ class AIR(keras.Model):
     def build(self, input_shape):
         self.attend.build(input_shape)
         self.decoder.build((None, self.config.z_what_size))
+        probs = self.count_prior().probs_parameter()
+        where = [self.config.where_prior_loc, self.config.where_prior_scale]
+        # Those of training, until they are fitted.
+        self._fitted_count_probs = self.add_weight(
+            name="fitted_count_probs",
+            shape=probs.shape,
+            initializer=lambda shape, dtype=None: tf.cast(probs, dtype),
+            trainable=False,
+        )
+        self._fitted_where = self.add_weight(
+            name="fitted_where",
+            shape=(2, 3),
+            initializer=lambda shape, dtype=None: tf.constant(where, dtype),
+            trainable=False,
+        )
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -74,26 +95,76 @@ class AIR(keras.Model):
 
     # p(x, z)
 
-    def count_prior(self, max_steps: int | None = None):
-        """p(n) on {0 .. T}."""
-        return distributions.count_prior(
-            self.config.count_decay, self._steps(max_steps)
-        )
+    def count_prior(self, max_steps: int | None = None, *, fitted: bool = False):
+        """p(n) on {0 .. T}, of training or as `fit_priors` fitted it."""
+        steps = self._steps(max_steps)
+        if not fitted:
+            return distributions.count_prior(self.config.count_decay, steps)
+        return distributions.fitted_count_prior(self._fitted_count_probs.value, steps)
 
-    def where_prior(self):
-        """p(z_where), of event shape [3]."""
-        return distributions.where_prior(
-            self.config.where_prior_loc, self.config.where_prior_scale
-        )
+    def where_prior(self, *, fitted: bool = False):
+        """p(z_where), of event shape [3], of training or as fitted."""
+        if not fitted:
+            return distributions.where_prior(
+                self.config.where_prior_loc, self.config.where_prior_scale
+            )
+        loc, scale = tf.unstack(self._fitted_where.value)
+        return distributions.diagonal_normal(NormalParams(loc=loc, scale=scale))
 
     def what_prior(self):
         """p(z_what), of event shape [D]."""
         return distributions.what_prior(self.config.z_what_size)
 
-    def densities(self, max_steps: int | None = None) -> Densities:
-        """All that a bound needs of p."""
+    def fit_priors(self, images, *, batch_size: int = 250) -> None:
+        """Fits p(n) and p(z_where) to what inference says of images.
+
+        In closed form: of all p(n), the mean of q(n) over the images has the largest
+        bound, and of all Normals p(z_where), the one with the mean and variance of
+        their posteriors (Hoffman and Johnson 2016, section 2: the aggregate
+        posterior). Inference stays as it is.
+
+        Args:
+          images: [N, H, W, C], those of training.
+          batch_size: images at a time.
+        """
+        check_images(images, self.config.image_shape)
+        totals = None
+        for start in range(0, len(images), batch_size):
+            sums = self._prior_sums(to_float(images[start : start + batch_size]))
+            sums = [np.float64(one) for one in sums]
+            totals = sums if totals is None else [*map(np.add, totals, sums)]
+        count, present, loc, square = totals
+        self._fitted_count_probs.assign(count / len(images))
+        if present > 0:
+            mean = loc / present
+            deviation = np.sqrt(np.maximum(square / present - mean**2, 0.0))
+            self._fitted_where.assign([mean, np.maximum(deviation, _MIN_DEVIATION)])
+
+    @tf.function(reduce_retracing=True)
+    def _prior_sums(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Sums over images of q(n), of presence, and of z_where and its square."""
+        inference = self.attend(
+            images,
+            max_steps=self.config.max_steps_per_image,
+            noise=None,
+            stop_early=False,
+        )
+        probs = tf.exp(distributions.log_count_probs(inference.presence_logits))
+        at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:, tf.newaxis]
+        loc, scale = inference.q_where_params
+        return (
+            tf.reduce_sum(probs, axis=0),  # [T + 1]
+            tf.reduce_sum(at_least),
+            tf.reduce_sum(at_least * loc, axis=[0, 1]),  # [3]
+            tf.reduce_sum(at_least * (loc**2 + scale**2), axis=[0, 1]),  # [3]
+        )
+
+    def densities(
+        self, max_steps: int | None = None, *, fitted_count: bool = False
+    ) -> Densities:
+        """All that a bound needs of p, with p(n) of training or as fitted."""
         return Densities(
-            count_prior=self.count_prior(max_steps),
+            count_prior=self.count_prior(max_steps, fitted=fitted_count),
             where_prior=self.where_prior(),
             what_prior=self.what_prior(),
             likelihood_scale=self.config.likelihood_scale,
@@ -139,14 +210,16 @@ class AIR(keras.Model):
         seed: int = 0,
         num_objects: int | None = None,
         max_steps: int | None = None,
+        fitted_where: bool = False,
     ) -> Scenes:
-        """Draws `n` scenes from the prior.
+        """Draws `n` scenes from the prior, with p(n) as fitted.
 
         Args:
           n: how many scenes.
           seed: the same seed draws the same scenes.
           num_objects: draws from p(. | n = num_objects) instead.
           max_steps: T; that of the config if omitted.
+          fitted_where: draws z_where from p(z_where) as fitted, too.
 
         Returns:
           Scenes as numpy arrays; `canvas` is their mean image.
@@ -157,12 +230,13 @@ class AIR(keras.Model):
         if num_objects is not None and not 0 <= num_objects <= steps:
             raise InputError(f"num_objects is {num_objects}; expected 0 to {steps}")
         seeds = tf.random.split([seed, 0], 3)
-        count_prior = self.count_prior(steps)
+        count_prior = self.count_prior(steps, fitted=True)
         if num_objects is None:
             count = count_prior.sample(n, seed=seeds[0])
         else:
             count = tf.fill([n], num_objects)
-        z_where = self.where_prior().sample([n, steps], seed=seeds[1])
+        where_prior = self.where_prior(fitted=fitted_where)
+        z_where = where_prior.sample([n, steps], seed=seeds[1])
         z_what = self.what_prior().sample([n, steps], seed=seeds[2])
         count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
         z_pres = distributions.unary_code(count, steps)

@@ -19,6 +19,15 @@ def count_prior(count_decay: float, max_steps: int) -> tfd.Categorical:
     return tfd.Categorical(logits=decay * tf.range(max_steps + 1, dtype=tf.float32))
 
 
+def fitted_count_prior(probs: tf.Tensor, max_steps: int) -> tfd.Categorical:
+    """p(n) on {0 .. max_steps} of probabilities on another range, [T + 1].
+
+    No count is impossible: what was never seen keeps a probability of 1e-6.
+    """
+    probs = tf.pad(probs, [[0, max(0, max_steps + 1 - probs.shape[0])]])
+    return tfd.Categorical(logits=tf.math.log(tf.maximum(probs[: max_steps + 1], 1e-6)))
+
+
 def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:
     """q(z_pres_t | z_pres_{t-1} = 1) of every step; batch shape [B, T]."""
     return tfd.Bernoulli(logits=presence_logits)

@@ -20,6 +20,7 @@ def evaluate_run(
     data_dir: str | None = None,
     max_steps: int | None = None,
     num_samples: int | None = None,
+    fitted_count: bool = False,
 ) -> dict:
     """Evaluates a trained run.
 
@@ -30,6 +31,7 @@ def evaluate_run(
         have no splits: all of them are held out, and are "test".
       data_dir: of TFDS; its own default if omitted.
       max_steps: T; that of training if omitted.
+      fitted_count: bounds of p(n) as fitted, instead of that of training.
       num_samples: K of the importance-weighted bound; none if omitted.
 
     Returns:
@@ -56,11 +58,15 @@ def evaluate_run(
             f"images of {config.dataset} are {_by(images.images.shape[1:])}; the model "
             f"of {run.path} expects {_by(shape)}"
         )
-    result = evaluate(air, images, max_steps=max_steps)
+    result = evaluate(air, images, max_steps=max_steps, fitted_count=fitted_count)
     if num_samples is not None:
         result["num_samples"] = num_samples
         result["iwae"] = iwae_bound(
-            air, images.images, num_samples=num_samples, max_steps=max_steps
+            air,
+            images.images,
+            num_samples=num_samples,
+            max_steps=max_steps,
+            fitted_count=fitted_count,
         )
     return {"dataset": config.dataset, "split": split, **result}
 

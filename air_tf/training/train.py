@@ -23,6 +23,7 @@ from air_tf.training.trainer import Trainer, make_optimizer
 # Held-out images are looked at often during training: a part of them will do.
 _MAX_VALIDATION = 1000
 _NUM_PICTURES, _NUM_WRONG, _NUM_SAMPLES = 32, 8, 10
+_NUM_FOR_PRIORS = 10_000
 
 
 def train(
@@ -75,8 +76,11 @@ def train(
         jit_compile=config.training.jit_compile,
     )
     trainer.optimizer.build(air.trainable_variables)
+    # A copy: the array itself goes, see `_fit`.
+    some = splits["train"].images[:_NUM_FOR_PRIORS].copy()
     _fit(trainer, config, run, splits)
     air.load_weights(run.best)
+    air.fit_priors(some)
     return _finish(air, config, run, splits["test"])
 
 
@@ -161,12 +165,12 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
     _save_reconstructions(air, run, test)
     with replacing(run.samples) as path:
         steps = config.model.max_steps_per_image
-        rows_by_count = {
+        rows_by_count = {"p(n)": air.generate(_NUM_SAMPLES).canvas} | {
             f"n = {n}": air.generate(_NUM_SAMPLES, num_objects=n, seed=n).canvas
             for n in range(1, steps + 1)
         }
         pictures.save_samples(
-            path, rows_by_count, "Scenes drawn from the prior, for each number n"
+            path, rows_by_count, "Scenes drawn from the prior, and with each number n"
         )
     result = evaluate(air, test)
     result["dataset"] = config.data.dataset
