@@ -14,6 +14,8 @@ from absl import app, flags, logging
 from air_tf.config import PRESETS, AIRConfig, DataConfig, RunConfig, TrainingConfig
 from air_tf.errors import InputError
 
+# More would not fit into memory.
+_MAX_STEPS = 100
 _PARTS = {"data": DataConfig, "training": TrainingConfig, "model": AIRConfig}
 
 
@@ -86,8 +88,8 @@ def define_answers() -> None:
 def check_run_to_use() -> None:
     require("model_dir", "the folder of a run")
     steps = flags.FLAGS.max_steps_per_image
-    if steps is not None and steps < 1:
-        raise InputError(f"max_steps_per_image is {steps}; expected at least 1")
+    if steps is not None and not 1 <= steps <= _MAX_STEPS:
+        raise InputError(f"max_steps_per_image is {steps}; expected 1 to {_MAX_STEPS}")
 
 
 def run_config() -> RunConfig:

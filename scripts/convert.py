@@ -23,7 +23,11 @@ flags.DEFINE_enum(
     "what is computed with them, for processors that know nothing else.",
 )
 flags.DEFINE_integer(
-    "batch_size", 1, "How many images at once; 0 for any number.", lower_bound=0
+    "batch_size",
+    1,
+    "How many images at once; 0 for any number.",
+    lower_bound=0,
+    upper_bound=1024,
 )
 flags.DEFINE_boolean(
     "allow_disagreement",

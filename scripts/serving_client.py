@@ -7,7 +7,6 @@ Prints JSON, a line for each picture, or with --output_dir writes it with the
 pictures and the boxes drawn. Needs the extra: pip install '.[serving]'
 """
 
-import pathlib
 import sys
 
 from absl import flags
@@ -19,15 +18,18 @@ flags.adopt_module_key_flags(cli)
 flags.DEFINE_string("server", None, "HOST:PORT.")
 flags.DEFINE_enum("protocol", "grpc", ["grpc", "rest"], "How to ask.")
 flags.DEFINE_string("model", "air", "Name of the model.")
-flags.DEFINE_float("timeout", 10.0, "Seconds for an answer.", lower_bound=0.001)
+flags.DEFINE_float("timeout", 10.0, "Seconds for an answer.")
 
 
 def main(paths):
     if not paths:
         raise InputError("no picture is named; expected PNG or JPEG files")
     cli.require("server", "HOST:PORT")
+    cli.require("model", "the name of a model")
+    if not 0 < flags.FLAGS.timeout < float("inf"):
+        raise InputError(f"timeout is {flags.FLAGS.timeout}; expected seconds")
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.deployment.client import PROTOCOLS, ServerError
+    from air_tf.deployment.client import PROTOCOLS, ServerError, to_bytes
     from air_tf.evaluation.predict import predict_files
 
     client = PROTOCOLS[flags.FLAGS.protocol](
@@ -35,10 +37,10 @@ def main(paths):
     )
 
     def infer(path, picture):
-        # The picture has been read here, so that only good ones are sent.
-        del picture
+        # It has been read here, so that only good ones are sent.
+        data = to_bytes(path, picture)
         try:
-            return client.infer_bytes(pathlib.Path(path).read_bytes())
+            return client.infer_bytes(data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 

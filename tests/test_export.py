@@ -1,12 +1,15 @@
 """What export.py leaves, what it refuses, and what check_export.py finds."""
 
+import os
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf.deployment import export as export_module
 from air_tf.deployment import serving_config
 from air_tf.deployment.check_export import check_export, format_table
 from air_tf.deployment.export import WARM_UP, export, exported_run, find_version
@@ -131,10 +134,32 @@ def test_a_spoilt_export_fails(copied):
     assert "operations" not in failed
 
 
+def test_half_a_version_is_not_passed_over(copied):
+    (copied / "9").mkdir()
+    with pytest.raises(InputError, match=r"9 holds no assets\.extra/run"):
+        list(check_export(copied))
+
+
+def test_another_export_was_faster(learnt_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "_versions_in", lambda base: [])
+    export(learnt_run, tmp_path / "air")
+    with pytest.raises(InputError, match="version 1 has come into export_dir"):
+        export(learnt_run, tmp_path / "air")
+    assert not list((tmp_path / "air").glob(".new-*"))
+
+
+def test_what_a_killed_export_left_is_removed_later(learnt_run, copied):
+    for name, age in ((".new-old", 7200), (".new-recent", 60)):
+        (copied / name).mkdir()
+        os.utime(copied / name, (time.time() - age,) * 2)
+    export(learnt_run, copied)
+    assert [path.name for path in copied.glob(".new-*")] == [".new-recent"]
+
+
 def test_nothing_to_check(tmp_path):
     with pytest.raises(InputError, match="holds no version"):
         find_version(tmp_path)
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"nothing of the kind")
-    with pytest.raises(InputError, match=r"config\.json|not a SavedModel"):
+    with pytest.raises(InputError, match=r"holds no assets\.extra/run"):
         list(check_export(tmp_path))

@@ -178,7 +178,7 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     (
         "evaluate",
         ["--model_dir=run", "--max_steps_per_image=0"],
-        ["--max_steps_per_image is 0; expected at least 1"],
+        ["--max_steps_per_image is 0; expected 1 to 100"],
     ),
 ]
 

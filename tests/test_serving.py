@@ -7,6 +7,7 @@ environment variable AIR_TF_TEST_SERVING_IMAGE.
 
 import concurrent.futures
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -30,7 +31,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from air_tf.deployment.client import GrpcClient, RestClient, ServerError
+from air_tf.data.user_images import read_picture
+from air_tf.deployment.client import GrpcClient, RestClient, ServerError, to_bytes
 from air_tf.deployment.emulator import Emulator
 from air_tf.errors import InputError
 from air_tf.evaluation.drawing import to_picture_bytes
@@ -170,13 +172,30 @@ def test_served_pictures_that_are_refused(client, pictures):
     assert client.infer_bytes(pictures[0]).num_objects.shape == (1,)
 
 
+def test_pictures_are_sent_upright(tmp_path):
+    """As read_picture reads them: what only EXIF turns is turned before."""
+    rows = np.arange(200, dtype=np.uint8).reshape(20, 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(rows).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(rows).save(tmp_path / "upright.png")
+    for name, wanted in (("turned", rows[::-1].T), ("upright", rows)):
+        path = tmp_path / f"{name}.png"
+        sent = Image.open(io.BytesIO(to_bytes(path, read_picture(path))))
+        np.testing.assert_array_equal(np.asarray(sent.convert("L")), wanted)
+    assert to_bytes(path, read_picture(path)) == path.read_bytes()
+    with pytest.raises(InputError, match=r"5000x5000 pixels; a server takes"):
+        to_bytes(path, Image.new("1", (5000, 5000)))
+
+
 @pytest.mark.parametrize("kind", [GrpcClient, RestClient])
 def test_no_server(kind):
     client = kind(f"127.0.0.1:{_free_port()}", "air", timeout=5)
     with pytest.raises(ServerError, match="UNAVAILABLE after 4 attempts"):
         client.infer_bytes(b"")
-    with pytest.raises(InputError, match="expected HOST:PORT"):
-        kind("http://localhost:8501", "air", timeout=5)
+    for address in ("http://localhost:8501", "localhost:99999", "localhost"):
+        with pytest.raises(InputError, match="expected HOST:PORT"):
+            kind(address, "air", timeout=5)
 
 
 def test_a_server_that_comes_up_late(exported, pictures):

@@ -120,6 +120,8 @@ def test_other_batches_are_refused(served, size):
         ("PNG", "RGB"),
         ("PNG", "RGBA"),
         ("PNG", "P"),
+        ("PNG", "1"),
+        ("PNG", "LA"),
         ("JPEG", "L"),
         ("JPEG", "RGB"),
     ],

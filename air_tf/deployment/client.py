@@ -1,6 +1,8 @@
 """Asks a running TF Serving, over gRPC or REST."""
 
 import base64
+import io
+import pathlib
 import re
 import time
 from collections.abc import Callable
@@ -10,8 +12,10 @@ import grpc
 import numpy as np
 import requests
 import tensorflow as tf
+from PIL import ExifTags, Image
 
 from air_tf.deployment.answers import to_scenes
+from air_tf.deployment.signatures import MAX_PICTURE_PIXELS
 from air_tf.errors import InputError
 from air_tf.structs import Scenes
 
@@ -20,6 +24,30 @@ _ATTEMPTS, _FIRST_PAUSE = 4, 0.25
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _INTEGERS = ("num_objects", "num_trips")
 _Answer = TypeVar("_Answer")
+
+
+def to_bytes(path: str, picture: Image.Image) -> bytes:
+    """What is sent of a picture: its file, but upright where only EXIF says how.
+
+    Args:
+      path: PNG or JPEG.
+      picture: as `read_picture` reads it.
+
+    Raises:
+      InputError: if it is too large for the server.
+    """
+    if picture.width * picture.height > MAX_PICTURE_PIXELS:
+        raise InputError(
+            f"{path}: {picture.width}x{picture.height} pixels; a server takes at most "
+            f"{MAX_PICTURE_PIXELS}"
+        )
+    with Image.open(path) as file:
+        upright = file.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    if upright:
+        return pathlib.Path(path).read_bytes()
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return data.getvalue()
 
 
 class ServerError(Exception):
@@ -156,7 +184,8 @@ def _with_retries(ask: Callable[[], _Answer], server: str) -> _Answer:
 
 
 def _checked(server: str) -> str:
-    if not _ADDRESS.fullmatch(server):
+    port = server.rpartition(":")[2]
+    if not _ADDRESS.fullmatch(server) or not 1 <= int(port) <= 65535:
         raise InputError(f"server is {server!r}; expected HOST:PORT")
     return server
 

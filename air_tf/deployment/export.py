@@ -1,10 +1,12 @@
 """Writes a trained run as a SavedModel that TF Serving serves."""
 
+import errno
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +23,7 @@ from air_tf.training.run_dir import RunDir
 WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _RUN = pathlib.Path("assets.extra", "run")
 _OURS = {*serving_files.SETTINGS, serving_files.CARD}
+_ABANDONED_SECONDS = 3600
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -68,6 +71,7 @@ def export(
     warm_up = _warm_up_requests(air, steps)
     try:
         base.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(base)
         # Beside the versions, to be moved on one file system; not a number, so
         # that no server takes it for one.
         folder = tempfile.mkdtemp(prefix=".new-", dir=base)
@@ -84,13 +88,28 @@ def export(
         with tf.io.TFRecordWriter(str(new / WARM_UP)) as writer:
             for request in warm_up:
                 writer.write(request)
-        os.rename(new, base / str(version))
+        try:
+            os.rename(new, base / str(version))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise InputError(
+                f"version {version} has come into export_dir {base} meanwhile, from "
+                "another export; run this one again"
+            ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for name in serving_files.write_settings(base):
         print(f"{base / name} was there and is kept")
     serving_files.append_card(base, section)
     return base / str(version)
+
+
+def _remove_abandoned(base: pathlib.Path) -> None:
+    """What an export that was killed has left, an hour ago or more."""
+    for folder in base.glob(".new-*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_version(path: str | os.PathLike) -> pathlib.Path:
@@ -104,10 +123,9 @@ def find_version(path: str | os.PathLike) -> pathlib.Path:
         return path
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; expected that of export.py")
+    # Whole or not: it is what a server would take.
     found = [
-        int(child.name)
-        for child in path.iterdir()
-        if _VERSION.fullmatch(child.name) and (child / "saved_model.pb").is_file()
+        int(child.name) for child in path.iterdir() if _VERSION.fullmatch(child.name)
     ]
     if not found:
         raise InputError(f"{path} holds no version; expected the folder of export.py")
@@ -115,7 +133,13 @@ def find_version(path: str | os.PathLike) -> pathlib.Path:
 
 
 def exported_run(version: pathlib.Path) -> RunDir:
-    """The run that a version was exported from: model, config and figures."""
+    """The run that a version was exported from: model, config and figures.
+
+    Raises:
+      InputError: if the version has none.
+    """
+    if not (version / _RUN).is_dir():
+        raise InputError(f"{version} holds no {_RUN}; expected an export of export.py")
     return RunDir(version / _RUN)
 
 

@@ -54,8 +54,9 @@ class ServedModel:
                     self._session, ["serve"], str(path), input_map=fed
                 )
             except (OSError, ValueError, tf.errors.OpError) as error:
+                reason = str(error).replace("Graph execution error:", "").strip()
                 raise InputError(
-                    f"{path} can't be loaded ({str(error).splitlines()[0]})"
+                    f"{path} can't be loaded ({reason.splitlines()[0]})"
                 ) from None
         self._calls = {
             name: self._session.make_callable(

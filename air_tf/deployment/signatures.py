@@ -17,7 +17,7 @@ MAX_BATCH_SIZE = 64
 # Of a picture sent as bytes: 4096 x 4096, 64 MiB once decoded.
 MAX_PICTURE_PIXELS = 2**24
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_WHOLE_PNG = r"\C{24}\C*IEND\C*"
+_WHOLE_PNG = r"\C{26}\C*IEND\C*"
 # Latents beyond these draw the same as at them, and stay finite.
 _MAX_SHIFT, _MAX_CODE = 10.0, 100.0
 _SCENE_OUTPUTS = (
@@ -193,7 +193,7 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
     with tf.control_dependencies([small]):
         rgb = tf.cond(
             is_png,
-            lambda: _on_black(tf.image.decode_png(contents, channels=4)),
+            lambda: _on_black(_decode_png(contents)),
             lambda: tf.image.decode_jpeg(contents, channels=3),
         )  # [h, w, 3] uint8
     height, width, channels = image_shape
@@ -211,6 +211,17 @@ def _png_size(contents: tf.Tensor) -> tf.Tensor:
     digits = tf.reshape(tf.cast(sizes, tf.int64), [2, 4])  # big-endian
     width, height = tf.unstack(tf.reduce_sum(digits * [2**24, 2**16, 2**8, 1], axis=1))
     return tf.stack([height, width])
+
+
+def _decode_png(contents: tf.Tensor) -> tf.Tensor:
+    """[h, w, 4] uint8. Where a PNG has no opacity, decode_png adds that of its own
+    bits: 1 of 255 for a black and white one."""
+    colour_type = tf.io.decode_raw(tf.strings.substr(contents, 25, 1), tf.uint8)[0]
+    rgba = tf.image.decode_png(contents, channels=4)
+    opacity = tf.where(
+        tf.equal(colour_type, 0), tf.constant(255, tf.uint8), rgba[..., 3:]
+    )
+    return tf.concat([rgba[..., :3], opacity], axis=-1)
 
 
 def _on_black(rgba: tf.Tensor) -> tf.Tensor:

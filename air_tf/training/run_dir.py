@@ -16,6 +16,7 @@ import os
 import pathlib
 import platform
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -103,13 +104,12 @@ class RunDir:
         Raises:
           InputError: if there is none.
         """
-        return RunConfig.from_dict(
-            {
-                key: value
-                for key, value in self._read_config_file().items()
-                if key in ("model", "data", "training")
-            }
-        )
+        found = self._read_config_file()
+        parts = ("model", "data", "training")
+        missing = [name for name in parts if not isinstance(found.get(name), dict)]
+        if missing:
+            raise InputError(f"{self.config_file} has no field {', '.join(missing)}")
+        return RunConfig.from_dict({name: found[name] for name in parts})
 
     def read_versions(self) -> dict[str, str]:
         """Of Python and the packages that the run was started with."""
@@ -137,6 +137,10 @@ class RunDir:
             raise InputError(
                 f"model_dir {self.path} holds no model.keras; its training has not "
                 "ended yet, run scripts/train.py again to resume it"
+            )
+        if not zipfile.is_zipfile(self.model_file):
+            raise InputError(
+                f"{self.model_file} can't be read: not a Keras model, or a broken one"
             )
         try:
             model = keras.saving.load_model(self.model_file)
