@@ -6,6 +6,17 @@ import numpy as np
 
 from air_tf.structs import Scenes
 
+# What every exported model says of images, under these names.
+SCENE_OUTPUTS = (
+    "num_objects",
+    "num_objects_probs",
+    "boxes",
+    "presence",
+    "z_where",
+    "z_what",
+    "num_trips",
+)
+
 
 def to_scenes(outputs: Mapping[str, np.ndarray]) -> Scenes:
     """Scenes of named outputs, which have no q(n >= t), and may have no canvas."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from air_tf.data.images import check_images
-from air_tf.deployment.answers import to_scenes
+from air_tf.deployment.answers import SCENE_OUTPUTS, to_scenes
 from air_tf.errors import InputError
 from air_tf.structs import Scenes
 
@@ -16,16 +16,7 @@ from air_tf.structs import Scenes
 METADATA_NAME = "air_tf"
 MAX_MODEL_BYTES = 2**30
 _IDENTIFIER = b"TFL3"
-_FROM_MODEL = (
-    "num_objects",
-    "num_objects_probs",
-    "boxes",
-    "presence",
-    "z_where",
-    "z_what",
-    "canvas",
-    "num_trips",
-)
+_OUTPUTS = (*SCENE_OUTPUTS, "canvas")
 _DYNAMIC_CHUNK = 64
 
 
@@ -67,7 +58,7 @@ class EdgeModel:
             raise InputError(
                 f"{path} can't be loaded ({str(error).splitlines()[0]})"
             ) from None
-        if sorted(given) != ["image"] or sorted(found) != sorted(_FROM_MODEL):
+        if sorted(given) != ["image"] or sorted(found) != sorted(_OUTPUTS):
             raise InputError(f"{path} has other inputs or outputs than AIR")
 
     def infer(self, images) -> Scenes:

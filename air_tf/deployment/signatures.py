@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from air_tf.deployment.answers import SCENE_OUTPUTS
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.structs import Scenes
@@ -20,15 +21,6 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _WHOLE_PNG = r"\C{26}\C*IEND\C*"
 # Latents beyond these draw the same as at them, and stay finite.
 _MAX_SHIFT, _MAX_CODE = 10.0, 100.0
-_SCENE_OUTPUTS = (
-    "num_objects",
-    "num_objects_probs",
-    "boxes",
-    "presence",
-    "z_where",
-    "z_what",
-    "num_trips",
-)
 Outputs = dict[str, tf.Tensor]
 
 
@@ -59,10 +51,10 @@ class ServingModule(tf.Module):
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by name.
 
-        `serving_default`: image [B, H, W, C] float32 to `_SCENE_OUTPUTS`;
+        `serving_default`: image [B, H, W, C] float32 to `SCENE_OUTPUTS`;
         `reconstruct`: the same and `canvas`; `decode`: z_where [B, T, 3],
         z_what [B, T, D] and presence [B, T] to `canvas`; for canvases of 1 or
-        3 channels `serve_image_bytes`: image_bytes [B] to `_SCENE_OUTPUTS`.
+        3 channels `serve_image_bytes`: image_bytes [B] to `SCENE_OUTPUTS`.
         """
         config = self._air().config
         steps = self._steps
@@ -239,7 +231,7 @@ def _require_batch(x: tf.Tensor) -> tf.Operation:
 
 
 def _outputs(scenes: Scenes, with_canvas: bool = False) -> Outputs:
-    names = (*_SCENE_OUTPUTS, "canvas") if with_canvas else _SCENE_OUTPUTS
+    names = (*SCENE_OUTPUTS, "canvas") if with_canvas else SCENE_OUTPUTS
     # Outputs of a function can't share a tensor under two names in every runtime.
     return {name: tf.identity(getattr(scenes, name), name=name) for name in names}
 
