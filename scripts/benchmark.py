@@ -43,6 +43,9 @@ def main(argv):
 
 def _serving():
     cli.require("export_dir", "a folder of export.py")
+    from air_tf.deployment.serving_config import require_serving_api
+
+    require_serving_api()
     from air_tf.deployment.serving_load import benchmark_serving, format_serving
 
     print(format_serving(benchmark_serving(flags.FLAGS.export_dir)))

@@ -16,7 +16,7 @@ from air_tf.deployment import serving_config
 from air_tf.deployment.convert import check_content, to_tflite
 from air_tf.deployment.edge import EdgeModel
 from air_tf.deployment.export import WARM_UP, exported_run, find_version
-from air_tf.deployment.session import ServedModel
+from air_tf.deployment.session import ServedModel, served_steps
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, in_float32
 from air_tf.errors import InputError
 from air_tf.evaluation.drawing import to_picture_bytes
@@ -63,8 +63,7 @@ def check_export(
     run = exported_run(version)
     air = in_float32(run.load_model())
     served = ServedModel(version)
-    steps = served.signatures["serving_default"].outputs["presence"]
-    steps = steps.tensor_shape.dim[1].size
+    steps = served_steps(served.signatures)
     splits = sources.load_splits(
         run.read_config().data,
         ["test"],

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from air_tf.deployment.answers import to_scenes
+from air_tf.deployment.serving_config import require_serving_api
 from air_tf.deployment.signatures import MAX_PICTURE_PIXELS
 from air_tf.errors import InputError
 from air_tf.structs import Scenes
@@ -71,14 +72,10 @@ class GrpcClient:
     """
 
     def __init__(self, server: str, model: str, *, timeout: float):
-        try:
-            from tensorflow_serving.apis import predict_pb2
-            from tensorflow_serving.apis import prediction_service_pb2_grpc as service
-        except ImportError:
-            raise InputError(
-                "tensorflow-serving-api is not installed; expected air_tf with its "
-                "extra: pip install '.[serving]'"
-            ) from None
+        require_serving_api()
+        from tensorflow_serving.apis import predict_pb2
+        from tensorflow_serving.apis import prediction_service_pb2_grpc as service
+
         self._server, self._model, self._timeout = _checked(server), model, timeout
         self._request = predict_pb2.PredictRequest
         # gRPC's own pauses must not outlast those between attempts.

@@ -90,9 +90,6 @@ class Emulator:
             batcher.close()
         self._model.close()
 
-    def wait(self) -> None:
-        self._server.wait_for_termination()
-
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, signatures, run: Callable[[str, Arrays], Arrays], version: int):

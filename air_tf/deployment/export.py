@@ -11,7 +11,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from air_tf.deployment import serving_files
+from air_tf.deployment import serving_config, serving_files
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
 from air_tf.errors import InputError
@@ -172,13 +172,9 @@ def _warm_up_requests(air: AIR, steps: int) -> list[bytes]:
 
     Of scenes that the model draws itself: no picture leaves with it.
     """
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ImportError:
-        raise InputError(
-            "tensorflow-serving-api is not installed; expected air_tf with its extra: "
-            "pip install '.[serving]'"
-        ) from None
+    serving_config.require_serving_api()
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
     scenes = air.generate(MAX_BATCH_SIZE, num_objects=steps, max_steps=steps)
     canvas = np.clip(scenes.canvas, 0.0, 1.0)
     inputs = {

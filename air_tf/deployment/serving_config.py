@@ -1,5 +1,6 @@
 """Reads TF Serving's settings, in the text format of its messages."""
 
+import importlib.util
 import pathlib
 from typing import Any
 
@@ -18,19 +19,28 @@ _INT = wrappers_pb2.Int64Value.DESCRIPTOR
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
+def require_serving_api() -> None:
+    """Refuses to go on without TF Serving's messages.
+
+    Raises:
+      InputError: telling how to install them.
+    """
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        raise InputError(
+            "tensorflow-serving-api is not installed; expected air_tf with its extra: "
+            "pip install '.[serving]'"
+        )
+
+
 def read_models(path: pathlib.Path) -> Message:
     """models.config, a ModelServerConfig.
 
     Raises:
       InputError: if it can't be read as one, as of every function here.
     """
-    try:
-        from tensorflow_serving.config import model_server_config_pb2
-    except ImportError:
-        raise InputError(
-            "tensorflow-serving-api is not installed; expected air_tf with its extra: "
-            "pip install '.[serving]'"
-        ) from None
+    require_serving_api()
+    from tensorflow_serving.config import model_server_config_pb2
+
     return _read(path, model_server_config_pb2.ModelServerConfig)
 
 

@@ -88,6 +88,12 @@ class ServedModel:
         self._session.close()
 
 
+def served_steps(signatures) -> int:
+    """T of an exported model, by its signatures."""
+    presence = signatures["serving_default"].outputs["presence"]
+    return presence.tensor_shape.dim[1].size
+
+
 def read_meta_graph(path: str | os.PathLike):
     """The MetaGraphDef that is served.
 
