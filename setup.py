@@ -58,6 +58,7 @@ setup(
             "pytest>=8,<9",
             "pytest-xdist>=3.5,<4",
             "ruff>=0.8,<1",
+            "selenium>=4.20,<5",
         ],
     },
     classifiers=[

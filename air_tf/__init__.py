@@ -10,6 +10,7 @@ _HOMES = {
     "AIROutput": "air_tf.structs",
     "EdgeModel": "air_tf.deployment.edge",
     "InputError": "air_tf.errors",
+    "SceneEditor": "air_tf.model.editing",
     "Scenes": "air_tf.structs",
 }
 __all__ = sorted(_HOMES)

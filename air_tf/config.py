@@ -10,6 +10,10 @@ from typing import Any
 
 from air_tf.errors import InputError
 
+OBJECTIVES = ("enumeration", "nvil", "reinforce", "vimco", "concrete", "iwae")
+MULTI_SAMPLE_OBJECTIVES = ("vimco", "iwae")
+_NUM_PARTICLES = 5
+
 
 def _setting(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
@@ -237,7 +241,17 @@ class DataConfig:
 class TrainingConfig:
     """How a model is trained."""
 
-    steps: int = _setting(2700, "Gradient steps.")
+    objective: str = _setting(
+        "enumeration",
+        "What is maximised, and how its gradient is estimated: "
+        f"{', '.join(OBJECTIVES)}.",
+    )
+    num_particles: int | None = _setting(
+        None,
+        f"Samples an image, for {' and '.join(MULTI_SAMPLE_OBJECTIVES)} only. "
+        f"Default: {_NUM_PARTICLES}.",
+    )
+    steps: int = _setting(3300, "Gradient steps.")
     batch_size: int = _setting(64, "Images in a step.")
     learning_rate: float = _setting(
         1.5e-3,
@@ -255,6 +269,20 @@ class TrainingConfig:
     )
 
     def __post_init__(self):
+        _require(
+            self.objective in OBJECTIVES,
+            self,
+            "objective",
+            f"{', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}",
+        )
+        if self.num_particles is not None:
+            _require(
+                self.objective in MULTI_SAMPLE_OBJECTIVES,
+                self,
+                "num_particles",
+                f"nothing with objective {self.objective}, which takes one sample",
+            )
+            _require_int(self, "num_particles", 2)
         for name in ("steps", "batch_size", "steps_per_evaluation"):
             _require_int(self, name, 1)
         _require_int(self, "seed", 0)
@@ -262,6 +290,13 @@ class TrainingConfig:
         _require_positive(self, "learning_rate")
         for name in ("jit_compile", "mixed_precision"):
             _require(isinstance(getattr(self, name), bool), self, name, "true or false")
+
+    @property
+    def samples_per_image(self) -> int:
+        """K, how often a step infers each of its images."""
+        if self.objective in MULTI_SAMPLE_OBJECTIVES:
+            return self.num_particles or _NUM_PARTICLES
+        return 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -71,3 +71,9 @@ class ImageSet(NamedTuple):
     images: Any  # [N, H, W, C], uint8 or float32 in [0, 1]
     counts: Any = None  # [N] int64
     boxes: Any = None  # [N, most objects, 4]; rows from counts[i] on are 0
+    labels: Any = None  # [N, most objects] int64, what the objects are; likewise
+    segmentation: Any = None  # [N, H, W] uint8: k where object k - 1 shows, else 0
+
+    def head(self, most: int) -> "ImageSet":
+        """The first `most` images."""
+        return ImageSet(*(None if field is None else field[:most] for field in self))

@@ -1,44 +1,51 @@
-"""Measures training on several seeds, or single parts by themselves.
+"""Measures training on many seeds, objectives, or single parts by themselves.
 
-    python scripts/benchmark.py --dataset=multi_mnist --output_dir=benchmarks/strict
+    python scripts/benchmark.py --reliability --dataset=multi_mnist --seeds=20 \
+        --output_dir=benchmarks/strict
+    python scripts/benchmark.py --objectives --output_dir=benchmarks/objectives
     python scripts/benchmark.py --step
     python scripts/benchmark.py --serving --export_dir=exports/air
     python scripts/benchmark.py --edge --model_dir=runs/mnist
 
-Trains from scratch with seeds 0, 1, ..., each in a process of its own, and
-reports every one on test images. Interrupted, it resumes. --step times the
-training step, --serving an exported model under load, --edge all that convert.py
-writes. Run nothing else meanwhile.
+--reliability trains with seeds 0, 1, ..., each in a process of its own, and reports
+every one on test images; --objectives does so with every objective, and measures how
+much their gradients vary. Interrupted, they resume. Run nothing else meanwhile.
 """
 
 from absl import flags
 
 from air_tf import InputError, cli
 
+_MODES = {
+    "reliability": "Train with many seeds.",
+    "objectives": "Train with every objective.",
+    "step": "Time the training step.",
+    "serving": "Load an exported model.",
+    "edge": "Time LiteRT formats.",
+}
+
 cli.define_run_flags()
 cli.define_model_dir()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_integer("seeds", 5, "How many seeds, from 0 on.", lower_bound=1)
-flags.DEFINE_string(
-    "output_dir", None, "Folder for runs and results.json. Needed to train."
+for mode, text in _MODES.items():
+    flags.DEFINE_boolean(mode, False, text)
+flags.DEFINE_integer("seeds", 5, "How many seeds to train, from 0 on.", lower_bound=1)
+flags.DEFINE_float(
+    "success_accuracy", 0.99, "For --reliability: what a seed must reach.", 0.0, 1.0
 )
-flags.DEFINE_boolean("step", False, "Time the training step instead of training.")
-flags.DEFINE_boolean("serving", False, "Load an exported model instead of training.")
+flags.DEFINE_string("output_dir", None, "Folder for runs and results of training.")
 flags.DEFINE_string("export_dir", None, "What export.py wrote, for --serving.")
-flags.DEFINE_boolean("edge", False, "Time LiteRT formats instead of training.")
-flags.mark_bool_flags_as_mutual_exclusive(["step", "serving", "edge"])
 
 
 # Imports of TensorFlow are below, so that --help and bad flags need not wait for it.
 def main(argv):
     cli.expect_no_arguments(argv)
-    if flags.FLAGS.serving:
-        _serving()
-    elif flags.FLAGS.edge:
-        _edge()
-    else:
-        _training()
+    chosen = [mode for mode in _MODES if flags.FLAGS[mode].value]
+    if len(chosen) != 1:
+        found = " and ".join(chosen) or "nothing"
+        raise InputError(f"{found} is chosen; expected one of {', '.join(_MODES)}")
+    {"serving": _serving, "edge": _edge, "step": _step}.get(chosen[0], _training)()
 
 
 def _serving():
@@ -60,25 +67,33 @@ def _edge():
     print(format_edge(benchmark_edge(run, data_dir=flags.FLAGS.data_dir)))
 
 
+def _step():
+    config = cli.run_config()
+    from air_tf.training.step_speed import benchmark_step, format_step
+
+    print(format_step(benchmark_step(config)))
+
+
 def _training():
     config = cli.run_config()
     if flags.FLAGS.seed is not None:
         raise InputError("seed is given; expected --seeds, how many")
-    if not flags.FLAGS.step:
-        cli.require("output_dir", "a folder for the runs and results.json")
-    from air_tf.training import benchmark
+    cli.require("output_dir", "a folder for the runs and results")
+    given = (config, range(flags.FLAGS.seeds), flags.FLAGS.output_dir)
+    data_dir = flags.FLAGS.data_dir
+    if flags.FLAGS.objectives:
+        if flags.FLAGS.objective is not None:
+            raise InputError("objective is given; expected none, all are trained")
+        from air_tf.training import compare_objectives as c
 
-    if flags.FLAGS.step:
-        print(benchmark.format_step(benchmark.benchmark_step(config)))
-        return
-    results = benchmark.benchmark_training(
-        config,
-        range(flags.FLAGS.seeds),
-        flags.FLAGS.output_dir,
-        data_dir=flags.FLAGS.data_dir,
-    )
-    print(benchmark.format_seeds(results))
-    print(f"Results are in {flags.FLAGS.output_dir}/results.json")
+        print(c.format_objectives(c.compare_objectives(*given, data_dir=data_dir)))
+    else:
+        from air_tf.training import reliability as r
+
+        success = flags.FLAGS.success_accuracy
+        result = r.measure_reliability(*given, success=success, data_dir=data_dir)
+        print(r.format_reliability(result))
+    print(f"Tables and pictures are in {flags.FLAGS.output_dir}")
 
 
 if __name__ == "__main__":

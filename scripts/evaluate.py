@@ -1,6 +1,6 @@
 """Evaluates a run on held-out images: a table for people, JSON for programs.
 
-    python scripts/evaluate.py --model_dir=RUN --output=E.json
+    python scripts/evaluate.py --model_dir=RUN --output=E.json --report=E.html
     python scripts/evaluate.py --model_dir=RUN --dataset=multi_mnist/0-3 \
         --max_steps_per_image=5 --output=E.json
     python scripts/evaluate.py --model_dir=RUN --dataset=file --data_file=X.npz \
@@ -9,7 +9,7 @@
 
 from absl import flags
 
-from air_tf import cli
+from air_tf import InputError, cli
 from air_tf.config import DataConfig
 from air_tf.data.scenes import SPLITS
 
@@ -45,14 +45,20 @@ flags.DEFINE_enum(
     "Of the bounds: p(n) that training used, or as fitted to its images afterwards.",
 )
 flags.DEFINE_string("output", None, "JSON file for the figures.")
+flags.DEFINE_string(
+    "report", None, "HTML file: the figures, with diagrams and pictures, on one page."
+)
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
     cli.check_run_to_use()
     cli.require_new_file("output")
+    cli.require_new_file("report")
+    if flags.FLAGS.report and flags.FLAGS.report == flags.FLAGS.output:
+        raise InputError(f"report and output are both {flags.FLAGS.report}")
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.evaluation.evaluate import format_table
+    from air_tf.evaluation.table import format_table
     from air_tf.training.evaluate_run import evaluate_run
     from air_tf.training.run_dir import RunDir, write_json
 
@@ -64,12 +70,15 @@ def main(argv):
         max_steps=flags.FLAGS.max_steps_per_image,
         fitted_count=flags.FLAGS.count_prior == "fitted",
         num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
+        report_file=flags.FLAGS.report,
     )
     print(f"{result['dataset']}, {result['split']}:")
     print(format_table(result))
     if flags.FLAGS.output:
         write_json(flags.FLAGS.output, result)
         print(f"Figures are in {flags.FLAGS.output}")
+    if flags.FLAGS.report:
+        print(f"The report is {flags.FLAGS.report}")
 
 
 if __name__ == "__main__":

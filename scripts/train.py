@@ -26,7 +26,7 @@ def main(argv):
     cli.expect_no_arguments(argv)
     config = cli.run_config()
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.evaluation.evaluate import format_table
+    from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
 
     model_dir = flags.FLAGS.model_dir or cli.default_model_dir(config)

@@ -6,7 +6,9 @@ import pytest
 
 from air_tf.config import DataConfig, RunConfig, TrainingConfig
 from air_tf.errors import InputError
-from air_tf.training import benchmark
+from air_tf.model.air import AIR
+from air_tf.training import compare_objectives, reliability, seeds, step_speed
+from air_tf.training.diagnosis import TrainingDiverged
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def config(small_config, tmp_path):
 
 def test_every_seed_is_reported_and_none_trained_twice(config, tmp_path, monkeypatch):
     folder = tmp_path / "results"
-    one = benchmark.benchmark_training(config, range(1), folder)
+    one = seeds.train_seeds(config, range(1), folder)
     assert list(one["seeds"]) == ["0"]
     figures = one["seeds"]["0"]
     assert figures["num_images"] == 3
@@ -44,22 +46,120 @@ def test_every_seed_is_reported_and_none_trained_twice(config, tmp_path, monkeyp
     def fail(*args):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(benchmark, "_measure", fail)
-    assert benchmark.benchmark_training(config, range(1), folder) == one
-    table = benchmark.format_seeds(one)
+    monkeypatch.setattr(seeds, "_measure", fail)
+    assert seeds.train_seeds(config, range(1), folder) == one
+    table = seeds.format_seeds(one)
     assert "over 1 seeds" in table
+
+    summary = reliability.measure_reliability(config, range(1), folder, success=0.2)
+    accuracy = figures["count_accuracy"]
+    assert summary["num_seeds"] == 1
+    assert summary["num_successes"] == int(accuracy >= 0.2)
+    assert summary["mean_accuracy"] == summary["worst_accuracy"] == accuracy
+    assert json.loads((folder / "reliability.json").read_text()) == summary
+    assert "| 0 | " in (folder / "reliability.md").read_text()
+    # What is counted wrong is to be seen.
+    assert (folder / "failures.png").exists() == (accuracy < 1)
 
     other = dataclasses.replace(
         config, training=dataclasses.replace(config.training, steps=5)
     )
     with pytest.raises(InputError, match="holds results of another config"):
-        benchmark.benchmark_training(other, range(1), folder)
+        seeds.train_seeds(other, range(1), folder)
+
+
+def test_a_seed_that_diverges_is_a_failure_and_not_the_end(
+    config, tmp_path, monkeypatch
+):
+    def diverge(*args, **kwargs):
+        raise TrainingDiverged("diverged by step 10")
+
+    monkeypatch.setattr(seeds, "train", diverge)
+    monkeypatch.setattr(seeds, "in_fresh_process", lambda f, *args: f(*args))
+    monkeypatch.setattr(reliability, "_save_failures", lambda *args: None)
+    summary = reliability.measure_reliability(config, range(2), tmp_path, success=0.5)
+    assert summary["num_successes"] == 0 and summary["num_seeds"] == 2
+    assert summary["seeds"]["1"]["diverged"] == "diverged by step 10"
+    assert (
+        "| 1 | 0.00% | 0.00% | diverged |" in (tmp_path / "reliability.md").read_text()
+    )
+
+
+def test_wilson_interval_of_all_successes(config, tmp_path, monkeypatch):
+    """20 of 20 does not mean always: 1 / (1 + z^2 / n) at the lower end."""
+    one = {
+        "count_accuracy": 1.0,
+        "count_accuracy_sampled": 1.0,
+        "elbo": 0.0,
+        "mean_iou": None,
+        "ap_50": None,
+        "training_seconds": 1.0,
+        "seconds_to_count_accuracy": {"0.95": None, "0.98": 3.0},
+    }
+    results = {
+        "machine": {},
+        "config": {"data": {"dataset": "x"}},
+        "seeds": {str(seed): one for seed in range(20)},
+    }
+    monkeypatch.setattr(reliability, "train_seeds", lambda *args, **kwargs: results)
+    monkeypatch.setattr(reliability, "_save_failures", lambda *args: None)
+    (tmp_path / "r").mkdir()
+    summary = reliability.measure_reliability(
+        config, range(20), tmp_path / "r", success=0.99
+    )
+    low, high = summary["success_interval"]
+    np.testing.assert_allclose(
+        [low, high], [1 / (1 + 1.959964**2 / 20), 1.0], rtol=1e-6
+    )
+    assert "20 of 20 seeds" in reliability.format_reliability(summary)
+
+
+def test_objectives_side_by_side(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_objectives, "OBJECTIVES", ("enumeration", "nvil"))
+    monkeypatch.setattr(compare_objectives, "_EARLY_STEPS", 2)
+    monkeypatch.setattr(compare_objectives, "_variances", _few_draws)
+    folder = tmp_path / "objectives"
+    summary = compare_objectives.compare_objectives(config, range(1), folder)
+    assert set(summary) == {"enumeration", "nvil"}
+    for result in summary.values():
+        assert set(result["variance"]) == {"early", "late"}
+        assert result["seeds"]["0"]["steps_per_second"] > 0
+    assert json.loads((folder / "objectives.json").read_text()) == summary
+    assert "| `nvil` |" in (folder / "objectives.md").read_text()
+    assert (folder / "objectives.png").stat().st_size > 1000
+
+
+def _few_draws(config, folder, data_dir):
+    """In the process of its own, where nothing is patched."""
+    compare_objectives._DRAWS = compare_objectives._BASELINE_STEPS = 3
+    compare_objectives._EARLY_STEPS = 2
+    compare_objectives.OBJECTIVES = ("enumeration", "nvil")
+    return _VARIANCES(config, folder, data_dir)
+
+
+_VARIANCES = compare_objectives._variances
+
+
+def test_variance_of_a_gradient(small_config, images):
+    """Of a sure count, enumeration and reinforce vary alike; unsure, they do not."""
+    air = AIR(dataclasses.replace(small_config, likelihood_scale=0.6))
+    bias = air.attend._where_head._mlp._output.bias
+    found = {}
+    for logit in (-30.0, 0.5):
+        bias.assign([logit, *bias.numpy()[1:]])
+        for objective in ("enumeration", "reinforce"):
+            settings = RunConfig(training=TrainingConfig(objective=objective))
+            found[objective, logit] = compare_objectives.gradient_variance(
+                air, images, settings
+            )["variance"]
+    assert max(found["reinforce", -30.0], found["enumeration", -30.0]) < 1e-9
+    assert found["reinforce", 0.5] > 3 * found["enumeration", 0.5] > 0.0
 
 
 def test_step_times_and_importing_stays_light(config, monkeypatch):
-    monkeypatch.setattr(benchmark, "_STEPS_PER_ROUND", 4)
-    result = benchmark.benchmark_step(config)
+    monkeypatch.setattr(step_speed, "_CALLS_PER_ROUND", 2)
+    result = step_speed.benchmark_step(config)
     assert result["step_ms"] > 0 and result["num_weights"] > 0
     # Measured 0.01 s; a bound for slow machines that still shows a stray import.
     assert result["import_seconds"] < 2
-    assert "training step" in benchmark.format_step(result)
+    assert "training step" in step_speed.format_step(result)

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from air_tf.evaluation.evaluate import evaluate, format_table
+from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.table import format_table
 from air_tf.model.air import AIR
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet

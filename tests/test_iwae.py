@@ -37,7 +37,7 @@ def test_weights_are_the_sum_over_counts_written_out(air, images):
                 total += p.log_prob(z[:, t]) - tf.reduce_sum(log_q, axis=1)
         joint.append(np.exp(np.float64(total)))
     expected = np.log(np.sum(joint, axis=0))
-    found = log_weights(output, images, air.densities())
+    found = tf.reduce_logsumexp(log_weights(output, images, air.densities()), 1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -59,7 +59,8 @@ def test_one_weight_is_tighter_than_any_count_posterior(air, images):
         - objective.kl_num_objects
         + tf.reduce_sum(at_least * ratio, axis=1)
     )
-    assert np.all(log_weights(output, images, p) >= sampled_elbo)
+    bound = tf.reduce_logsumexp(log_weights(output, images, p), axis=1)
+    assert np.all(bound >= sampled_elbo)
 
 
 def test_many_samples_reach_log_p(small_config, images):

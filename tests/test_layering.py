@@ -19,7 +19,7 @@ _ROOMS = [
     "cli",
 ]
 # Within the model, the order in which one part is built on another.
-_MODEL = ["spatial", "networks", "distributions", "attend", "air"]
+_MODEL = ["spatial", "networks", "distributions", "attend", "air", "editing"]
 
 
 def _imports(path):

@@ -86,3 +86,24 @@ def test_average_precision_without_boxes():
     nothing = [np.zeros((0, 4))]
     assert metrics.average_precision(nothing, [_UNIT], [np.ones(1)], 0.5) is None
     assert metrics.average_precision([_UNIT], nothing, [np.ones(0)], 0.5) == 0.0
+
+
+def test_foreground_ari_is_of_two_groupings_of_the_same_pixels():
+    true = np.zeros((4, 4), int)
+    true[0], true[2] = 1, 2
+    swapped = np.where(true == 1, 2, np.where(true == 2, 1, 0))
+    assert metrics.foreground_ari(true, swapped) == 1.0
+    # What lies on the background does not matter.
+    assert metrics.foreground_ari(true, np.where(true == 0, 3, true)) == 1.0
+    assert metrics.foreground_ari(true, np.ones((4, 4), int)) == 0.0
+    # One pixel of eight in the wrong group: by the formula of Hubert and Arabie,
+    # pairs together in both 3 + 6, in truth 6 + 6, as found 3 + 10, of 28.
+    wrong = true.copy()
+    wrong[0, 0] = 2
+    expected = (9 - 12 * 13 / 28) / ((12 + 13) / 2 - 12 * 13 / 28)
+    np.testing.assert_allclose(metrics.foreground_ari(true, wrong), expected)
+
+
+def test_foreground_ari_needs_two_objects():
+    assert metrics.foreground_ari(np.zeros((4, 4), int), np.ones((4, 4), int)) is None
+    assert metrics.foreground_ari(np.eye(4, dtype=int), np.ones((4, 4), int)) is None

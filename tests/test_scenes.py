@@ -139,3 +139,21 @@ def test_too_many_objects_for_the_canvas(pool):
 def test_settings_that_can_not_work(field, value):
     with pytest.raises(InputError, match=f"^{field} is "):
         SceneConfig(**{field: value})
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_segmentation_says_whose_ink_a_pixel_is(pool, overlap):
+    config = SceneConfig(counts=(0, 1, 2, 3), overlap=overlap)
+    for scene in _scenes(pool, config, 100):
+        shown = scene.segmentation[..., 0]
+        assert scene.segmentation.dtype == np.uint8
+        np.testing.assert_array_equal(shown > 0, scene.image[..., 0] > 0)
+        assert shown.max() <= len(scene.boxes)
+        for number, box in enumerate(scene.boxes, start=1):
+            inside = np.zeros_like(shown, bool)
+            ymin, xmin, ymax, xmax = _in_pixels(box, 50)
+            inside[ymin:ymax, xmin:xmax] = True
+            assert not (shown == number)[~inside].any()
+            if not overlap:
+                # All ink in the box is this object's.
+                assert set(np.unique(shown[inside])) <= {0, number}

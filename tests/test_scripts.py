@@ -74,9 +74,10 @@ def workplace(tmp_path_factory):
 def test_evaluate(workplace):
     flags = ("--model_dir=run", "--output=e.json")
     bound = ("--bound=iwae", "--num_samples=20")
-    result = _run("evaluate", *flags, *bound, cwd=workplace)
+    result = _run("evaluate", *flags, *bound, "--report=e.html", cwd=workplace)
     assert result.returncode == 0, result.stderr
     assert "IWAE bound, 20 samples" in result.stdout
+    assert "<title>run on file, test</title>" in (workplace / "e.html").read_text()
     written = json.loads((workplace / "e.json").read_text())
     trained = json.loads((workplace / "run" / "metrics.json").read_text())
     assert written["count_accuracy"] == trained["count_accuracy"]
@@ -168,7 +169,32 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
     ("serving_client", ["--server=a:1"], ["no picture is named"]),
     ("prepare_data", [], ["--dataset is missing"]),
-    ("benchmark", [], ["--output_dir is missing"]),
+    ("benchmark", [], ["nothing is chosen; expected one of reliability, objectives"]),
+    ("benchmark", ["--step", "--edge"], ["step and edge is chosen; expected one"]),
+    ("benchmark", ["--reliability"], ["--output_dir is missing"]),
+    (
+        "benchmark",
+        ["--objectives", "--output_dir=out", "--objective=nvil"],
+        ["--objective is given; expected none"],
+    ),
+    ("generate", ["--output_dir=out"], ["--model_dir is missing"]),
+    ("generate", ["--model_dir=run"], ["--output_dir is missing"]),
+    ("train", ["--objective=magic"], ["--objective is 'magic'; expected enumeration"]),
+    (
+        "train",
+        ["--objective=nvil", "--num_particles=3"],
+        ["--num_particles is 3; expected nothing with objective nvil"],
+    ),
+    (
+        "train",
+        ["--objective=iwae", "--num_particles=1"],
+        ["--num_particles is 1; expected a whole number of at least 2"],
+    ),
+    (
+        "evaluate",
+        ["--model_dir=run", "--output=e.json", "--report=e.json"],
+        ["--report and output are both e.json"],
+    ),
     ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
     (
         "evaluate",
@@ -206,6 +232,11 @@ _WHAT_IS_NOT_THERE = [
     (
         "convert",
         ["--model_dir=none", "--output=x.tflite"],
+        ["model_dir none holds no config.json"],
+    ),
+    (
+        "generate",
+        ["--model_dir=none", "--output_dir=out"],
         ["model_dir none holds no config.json"],
     ),
     ("check_export", ["none"], ["none: no such folder"]),

@@ -114,12 +114,16 @@ def test_real_multi_mnist(tmp_path, monkeypatch):
         ["validation"],
         image_shape=(50, 50, 1),
         data_dir=_link_mnist(tmp_path),
+        with_details=["validation"],
     )
     found = splits["validation"]
     assert found.images.shape == (1000, 50, 50, 1) and found.images.dtype == np.uint8
     np.testing.assert_allclose(np.bincount(found.counts) / 1000, 1 / 3, atol=0.05)
-    for image, count, boxes in zip(*found, strict=True):
-        assert np.all(boxes[count:] == 0)
+    assert set(np.unique(found.labels)) == set(range(10))
+    for image, count, boxes, labels, shown in zip(*found, strict=True):
+        assert np.all(boxes[count:] == 0) and np.all(labels[count:] == 0)
+        assert shown.max() == count
+        np.testing.assert_array_equal(shown > 0, image[..., 0] > 0)
         ink = image[..., 0].copy()
         for ymin, xmin, ymax, xmax in np.round(boxes[:count] * 50).astype(int):
             assert ink[ymin:ymax, xmin:xmax].any()

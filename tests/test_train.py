@@ -66,20 +66,31 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [4, 8, 12, 14]
     assert all(float(row["steps_per_second"]) > 0 for row in rows)
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds) and seconds[-1] == result["training_seconds"]
     # The model is the best by held-out ELBO.
     again = evaluate_run(run, {}, split="test")
     assert again["elbo"] == result["elbo"]
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path, monkeypatch):
-    # As the default is: what XLA compiles again must compute the same.
-    training = dataclasses.replace(config.training, jit_compile=True)
+@pytest.mark.parametrize(
+    "objective, jit_compile",
+    # As the default is: what XLA compiles again must compute the same. And with a
+    # baseline, which has weights, moments and an optimizer of its own.
+    [("enumeration", True), ("nvil", False)],
+)
+def test_an_interrupted_run_ends_with_the_same_weights(
+    objective, jit_compile, config, tmp_path, monkeypatch
+):
+    training = dataclasses.replace(
+        config.training, objective=objective, jit_compile=jit_compile
+    )
     config = dataclasses.replace(config, training=training)
     train(config, tmp_path / "whole")
 
     class Interrupt(callbacks.StopOnNaN):
         def on_train_batch_end(self, batch, logs=None):
-            if int(self.model.optimizer.iterations.numpy()) == 11:
+            if int(self.model.optimizer.iterations.numpy()) == 10:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -183,7 +194,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypa
                 decoder.assign(decoder * np.nan)
 
     monkeypatch.setattr(callbacks, "Checkpoints", PoisonAfterSaving)
-    with pytest.raises(InputError, match=r"diverged at step 9: .*last good checkpoint"):
+    with pytest.raises(InputError, match=r"by step 10: .*last good checkpoint"):
         train(config, tmp_path / "run")
     run = RunDir(tmp_path / "run")
     assert [row["step"] for row in run.read_metrics_csv()] == [4, 8]

@@ -63,20 +63,24 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds scenes of objects that the train, validation and test splits
     do not share."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First version.",
+        "1.1.0": "With a segmentation; images are the same.",
+    }
 
     @abc.abstractmethod
     def _object_pools(self) -> dict[str, ObjectPool]:
         """Objects of each split; none is in two of them."""
 
     def _info(self) -> tfds.core.DatasetInfo:
+        shape = (*self.builder_config.scenes.canvas_size, 1)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(
-                        shape=(*self.builder_config.scenes.canvas_size, 1)
-                    ),
+                    "image": tfds.features.Image(shape=shape),
+                    # 0 is the background, k object k of `objects`, from 1 on.
+                    "segmentation": tfds.features.Image(shape=shape),
                     "count": tfds.features.Scalar(dtype=np.int64),
                     "objects": tfds.features.Sequence(
                         {
@@ -108,5 +112,10 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ]
             yield (
                 index,
-                {"image": scene.image, "count": len(objects), "objects": objects},
+                {
+                    "image": scene.image,
+                    "segmentation": scene.segmentation,
+                    "count": len(objects),
+                    "objects": objects,
+                },
             )

@@ -22,6 +22,7 @@ class Scene(NamedTuple):
     image: np.ndarray  # [H, W, 1] uint8
     boxes: np.ndarray  # [n, 4] float32: ymin, xmin, ymax, xmax in [0, 1]
     labels: np.ndarray  # [n] int64
+    segmentation: np.ndarray  # [H, W, 1] uint8: k where object k - 1 shows, else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ def compose_scene(
 def _arrange_apart(pool, config, count, rng) -> Scene | None:
     """Ink boxes anywhere on the canvas, none overlapping another."""
     canvas = np.zeros(config.canvas_size, np.uint8)
+    segmentation = np.zeros_like(canvas)
     boxes, labels = [], []
     for _ in range(count):
         ink, label = _draw_object(pool, config, rng)
@@ -65,7 +67,8 @@ def _arrange_apart(pool, config, count, rng) -> Scene | None:
         canvas[box[0] : box[2], box[1] : box[3]] = ink
         boxes.append(box)
         labels.append(label)
-    return _scene(canvas, boxes, labels)
+        segmentation[box[0] : box[2], box[1] : box[3]][ink > 0] = len(boxes)
+    return _scene(canvas, boxes, labels, segmentation)
 
 
 def _free_box(shape, boxes, canvas_shape, rng):
@@ -90,6 +93,7 @@ def _arrange_overlapping(pool, config, count, rng) -> Scene | None:
     The rule of Pyro's and other implementations' multi-MNIST.
     """
     canvas = np.zeros(config.canvas_size, np.int64)
+    segmentation, brightest = (np.zeros(config.canvas_size, np.uint8) for _ in "ab")
     boxes, labels = [], []
     for _ in range(count):
         picture, label = _draw_object(pool, config, rng)
@@ -98,12 +102,16 @@ def _arrange_overlapping(pool, config, count, rng) -> Scene | None:
             return None
         top, left = rng.integers(0, room)
         height, width = picture.shape
-        canvas[top : top + height, left : left + width] += picture
+        place = (slice(top, top + height), slice(left, left + width))
+        canvas[place] += picture
         boxes.append(_ink_box(picture) + np.array([top, left, top, left]))
         labels.append(label)
+        # Where ink lies on ink, the pixel is the brighter one's.
+        segmentation[place][picture > brightest[place]] = len(boxes)
+        brightest[place] = np.maximum(brightest[place], picture)
     if canvas.max(initial=0) > 255:
         return None
-    return _scene(canvas.astype(np.uint8), boxes, labels)
+    return _scene(canvas.astype(np.uint8), boxes, labels, segmentation)
 
 
 def _draw_object(pool, config, rng):
@@ -126,11 +134,12 @@ def _ink_box(pixels) -> np.ndarray:
     return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
 
 
-def _scene(canvas, boxes, labels) -> Scene:
+def _scene(canvas, boxes, labels, segmentation) -> Scene:
     height, width = canvas.shape
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     return Scene(
         image=canvas[..., np.newaxis],
         boxes=boxes / np.array([height, width, height, width], np.float32),
         labels=np.array(labels, np.int64),
+        segmentation=segmentation[..., np.newaxis],
     )

@@ -33,6 +33,7 @@ def load_splits(
     *,
     image_shape: tuple[int, int, int],
     data_dir: str | None = None,
+    with_details: Sequence[str] = (),
 ) -> dict[str, ImageSet]:
     """Loads splits of a dataset, preparing it first if need be.
 
@@ -43,6 +44,8 @@ def load_splits(
       splits: names in `SPLITS`.
       image_shape: of the canvas; a folder's pictures are stretched to it.
       data_dir: of TFDS; its own default if omitted.
+      with_details: of these splits, labels and segmentation, too, where known: they
+        take as much memory as the images.
 
     Raises:
       InputError: for a dataset that does not exist or can't be had, or a file
@@ -60,7 +63,10 @@ def load_splits(
             )
         return {split: split_user_images(images, split) for split in splits}
     builder = prepare(config.dataset, data_dir=data_dir)
-    return {split: _read_split(builder, split) for split in splits}
+    return {
+        split: _read_split(builder, split, details=split in with_details)
+        for split in splits
+    }
 
 
 def load_user_images(
@@ -161,7 +167,7 @@ def _require_network() -> None:
         ) from None
 
 
-def _read_split(builder, split: str) -> ImageSet:
+def _read_split(builder, split: str, *, details: bool) -> ImageSet:
     """Decodes every image once: uint8 arrays, a step then only copies rows."""
     import tensorflow_datasets as tfds
 
@@ -172,6 +178,14 @@ def _read_split(builder, split: str) -> ImageSet:
     counts = np.empty(num, np.int64)
     boxes = np.zeros((num, max(most, 1), 4), np.float32)
     wanted = {"image": True, "count": True, "objects": {"bbox": True}}
+    labels = segmentation = None
+    if details:
+        labels = np.zeros((num, max(most, 1)), np.int64)
+        segmentation = np.empty((num, *shape[:2]), np.uint8)
+        wanted |= {
+            "segmentation": True,
+            "objects": {"bbox": True, "label": True},
+        }
     dataset = builder.as_dataset(
         split=split, decoders=tfds.decode.PartialDecoding(wanted)
     )
@@ -182,8 +196,12 @@ def _read_split(builder, split: str) -> ImageSet:
         counts[start:end] = batch["count"]
         for i, one in enumerate(batch["objects"]["bbox"]):
             boxes[start + i, : len(one)] = one
+        if details:
+            segmentation[start:end] = batch["segmentation"][..., 0]
+            for i, one in enumerate(batch["objects"]["label"]):
+                labels[start + i, : len(one)] = one
         start = end
-    return ImageSet(images=images, counts=counts, boxes=boxes)
+    return ImageSet(images, counts, boxes, labels, segmentation)
 
 
 def split_user_images(images: ImageSet, split: str) -> ImageSet:

@@ -59,7 +59,7 @@ def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
     def body(sample, log_sum):
         own_seed = tf.random.experimental.stateless_fold_in(seed, sample)
         output = air(images, sample=True, seed=own_seed, max_steps=steps)
-        log_weight = log_weights(output, images, p)
+        log_weight = tf.reduce_logsumexp(log_weights(output, images, p), axis=1)
         # logaddexp, which stays right at the -inf that it starts from.
         high = tf.maximum(log_sum, log_weight)
         low = tf.minimum(log_sum, log_weight)

@@ -1,5 +1,6 @@
 """What a model is worth on held-out images."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import tensorflow as tf
 
 from air_tf.evaluation import metrics
 from air_tf.model.air import AIR, to_float
-from air_tf.objectives.enumeration import TERMS, enumeration
+from air_tf.objectives.bound import TERMS, log_normal
+from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet, Scenes
 
 # As COCO (Lin et al. 2014) averages them.
@@ -40,20 +42,25 @@ def evaluate(
       kept; what needs counts or boxes is None where they are not known:
 
       num_images; count_accuracy (most probable count, posterior means),
-      count_accuracy_sampled, count_confusion ([true][inferred]),
-      mean_abs_count_error, expected_calibration_error and reliability of q(n),
-      see `metrics.calibration`, num_objects_histogram (inferred), mean_num_objects;
+      count_accuracy_sampled, count_confusion and count_confusion_sampled
+      ([true][inferred]), mean_abs_count_error, expected_calibration_error and
+      reliability of q(n), see `metrics.calibration`, num_objects_histogram (inferred),
+      mean_num_objects;
       elbo, log_likelihood, kl_num_objects, kl_where, kl_what;
       reconstruction_error and empty_canvas_error (squared, mean over pixels);
       mean_iou, ap_50, ap_50_95 (its mean over IoU 0.5, 0.55, .. 0.95);
+      foreground_ari, by the object that is drawn brightest, mean over images of two
+      or more;
       count_prior ("training" or "fitted", of the bounds), generated_count_distance
       (total variation between the counts of generated scenes, p(n) as fitted, and
-      the true ones); likelihood_scale (sigma), max_steps_per_image (T).
+      the true ones); likelihood_scale (sigma), likelihood_constant (what the bounds
+      contain of it, log p(x | z) of an image without an error), max_steps_per_image
+      (T).
     """
     steps = max_steps or air.config.max_steps_per_image
     totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
     num = len(images.images)
-    parts, sampled_counts = [], []
+    parts, sampled_counts, aris = [], [], []
     for start in range(0, num, batch_size):
         batch = to_float(images.images[start : start + batch_size])
         scenes = air.infer(batch, max_steps=steps, batch_size=batch_size)
@@ -64,6 +71,10 @@ def evaluate(
         terms["empty_canvas_error"] = np.square(batch).mean((1, 2, 3))
         for name in totals:
             totals[name] += float(np.sum(terms[name]))
+        if images.segmentation is not None:
+            true = images.segmentation[start : start + batch_size]
+            shown = _shown_objects(air, scenes)
+            aris += map(metrics.foreground_ari, true, shown)
         # Canvases of all images together may not fit in memory.
         parts.append(scenes._replace(canvas=np.zeros(0), z_what=np.zeros(0)))
         sampled_counts.append(counts)
@@ -73,11 +84,29 @@ def evaluate(
         **_counts(images.counts, scenes, np.concatenate(sampled_counts)),
         **{name: total / num for name, total in totals.items()},
         **_boxes(images, scenes),
+        "foreground_ari": _mean([ari for ari in aris if ari is not None]),
         "count_prior": "fitted" if fitted_count else "training",
         "generated_count_distance": _generated_distance(air, images.counts, steps),
         "likelihood_scale": air.config.likelihood_scale,
+        "likelihood_constant": _likelihood_constant(air),
         "max_steps_per_image": steps,
     }
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _likelihood_constant(air: AIR) -> float:
+    flawless = tf.zeros([1, math.prod(air.config.image_shape)])
+    return float(log_normal(flawless, air.config.likelihood_scale)[0])
+
+
+def _shown_objects(air: AIR, scenes: Scenes) -> np.ndarray:
+    """[B, H, W]: k where object k - 1 is drawn brightest, 0 outside all windows."""
+    drawn = air.draw_objects(tf.constant(scenes.z_where), tf.constant(scenes.z_what))
+    drawn = tf.einsum("bthwc,bt->bthw", drawn, scenes.presence).numpy()
+    return np.where(drawn.max(axis=1) > 0.0, 1 + drawn.argmax(axis=1), 0)
 
 
 @tf.function(reduce_retracing=True)
@@ -97,6 +126,7 @@ def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
         "count_accuracy": None,
         "count_accuracy_sampled": None,
         "count_confusion": None,
+        "count_confusion_sampled": None,
         "mean_abs_count_error": None,
         "expected_calibration_error": None,
         "reliability": None,
@@ -114,6 +144,9 @@ def _counts(true, scenes: Scenes, sampled) -> dict[str, Any]:
         "count_accuracy": float((true == inferred).mean()),
         "count_accuracy_sampled": float((true == sampled).mean()),
         "count_confusion": metrics.count_confusion(true, inferred, most).tolist(),
+        "count_confusion_sampled": metrics.count_confusion(
+            true, sampled, most
+        ).tolist(),
         "mean_abs_count_error": float(np.abs(true - inferred).mean()),
     }
 
@@ -143,51 +176,3 @@ def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
         "ap_50": precisions[0],
         "ap_50_95": None if precisions[0] is None else float(np.mean(precisions)),
     }
-
-
-def format_table(result: dict[str, Any]) -> str:
-    """The result of `evaluate` for people to read."""
-
-    def number(value, form):
-        return "unknown" if value is None else format(value, form)
-
-    rows = [
-        ("images", number(result["num_images"], ",d")),
-        ("count accuracy, most probable", number(result["count_accuracy"], ".2%")),
-        ("count accuracy, sampled", number(result["count_accuracy_sampled"], ".2%")),
-        ("mean absolute count error", number(result["mean_abs_count_error"], ".4f")),
-        (
-            "expected calibration error of the count",
-            number(result["expected_calibration_error"], ".4f"),
-        ),
-        ("mean inferred count", number(result["mean_num_objects"], ".3f")),
-        (
-            f"ELBO (nats, sigma {result['likelihood_scale']:g}, "
-            f"p(n) {result['count_prior']})",
-            number(result["elbo"], ".2f"),
-        ),
-        ("  log likelihood", number(result["log_likelihood"], ".2f")),
-        ("  - KL of the count", number(result["kl_num_objects"], ".2f")),
-        ("  - KL of z_where", number(result["kl_where"], ".2f")),
-        ("  - KL of z_what", number(result["kl_what"], ".2f")),
-        (
-            "distance of generated and true counts",
-            number(result["generated_count_distance"], ".4f"),
-        ),
-        ("squared error of a pixel", number(result["reconstruction_error"], ".5f")),
-        ("  of an empty canvas", number(result["empty_canvas_error"], ".5f")),
-        ("mean IoU of boxes", number(result["mean_iou"], ".3f")),
-        ("AP at IoU 0.5", number(result["ap_50"], ".3f")),
-        ("AP, mean of IoU 0.5 to 0.95", number(result["ap_50_95"], ".3f")),
-    ]
-    if "iwae" in result:
-        label = f"IWAE bound, {result['num_samples']} samples (nats an image)"
-        rows.insert(-6, (label, number(result["iwae"], ".2f")))
-    lines = [f"{name:<44}{value:>12}" for name, value in rows]
-    if result["count_confusion"] is not None:
-        confusion = result["count_confusion"]
-        header = "".join(f"{n:>8}" for n in range(len(confusion[0])))
-        lines.append(f"{'true count | inferred':<24}{header}")
-        for n, row in enumerate(confusion):
-            lines.append(f"{n:>24}" + "".join(f"{count:>8}" for count in row))
-    return "\n".join(lines)

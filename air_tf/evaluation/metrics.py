@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score
 
 
 def count_confusion(true: np.ndarray, inferred: np.ndarray, most: int) -> np.ndarray:
@@ -124,3 +125,20 @@ def average_precision(
     precision = true_positives / np.arange(1, len(hits) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     return float(precision[hits].sum() / num_true)
+
+
+def foreground_ari(true: np.ndarray, found: np.ndarray) -> float | None:
+    """Adjusted Rand index (Hubert and Arabie 1985) of pixels that show an object.
+
+    Args:
+      true: [H, W], 0 where there is none, else the number of the object.
+      found: [H, W], the number of the object that was found there.
+
+    Returns:
+      1 for the same grouping, about 0 for one by chance; None for fewer than two
+      objects, of which there is only one grouping.
+    """
+    foreground = true > 0
+    if true.max() < 2:
+        return None
+    return float(adjusted_rand_score(true[foreground], found[foreground]))

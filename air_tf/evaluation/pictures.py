@@ -38,15 +38,27 @@ def save_reconstructions(
     images: np.ndarray,
     scenes: Scenes,
     counts: np.ndarray | None = None,
-    columns: int = 8,
+    names: Sequence[str] | None = None,
 ) -> None:
+    """Writes `reconstructions` to a PNG file."""
+    figure = reconstructions(images, scenes, counts, names)
+    figure.savefig(path, format="png", dpi=100)
+
+
+def reconstructions(
+    images: np.ndarray,
+    scenes: Scenes,
+    counts: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    columns: int = 8,
+) -> Figure:
     """Inputs with boxes above reconstructions, wrong counts marked in red.
 
     Args:
-      path: of the PNG file.
       images: [N, H, W, C].
       scenes: of these images, from `AIR.infer`.
       counts: [N] true counts, if known.
+      names: [N], what to write above each image.
       columns: images in a row.
     """
     rows = -(-len(images) // columns)
@@ -69,13 +81,15 @@ def save_reconstructions(
                 axis.set(xticks=[], yticks=[])
                 for spine in axis.spines.values():
                     spine.set(color=_WRONG, linewidth=3)
+        if names is not None:
+            title = f"{names[i]}: {title}"
         above.set_title(title, fontsize=9, color=colour)
     figure.suptitle(
         "Inferred number of objects; input with boxes by step (red, green, blue, ...) "
         "above its reconstruction",
         fontsize=9,
     )
-    figure.savefig(path, format="png", dpi=100)
+    return figure
 
 
 def save_samples(
@@ -96,6 +110,22 @@ def save_samples(
             axis.imshow(to_picture(canvas, 4))
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(label, fontsize=9)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, format="png", dpi=100)
+
+
+def save_grid(
+    path: str | os.PathLike, canvases: np.ndarray, title: str, columns: int = 8
+) -> None:
+    """Scenes [N, H, W, C] side by side."""
+    rows = -(-len(canvases) // columns)
+    figure = Figure(figsize=(1.2 * columns, 1.25 * rows + 0.4), layout="constrained")
+    for i, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axis.set(xticks=[], yticks=[])
+        if i < len(canvases):
+            axis.imshow(to_picture(canvases[i], 4))
+        else:
+            axis.axis("off")
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, format="png", dpi=100)
 

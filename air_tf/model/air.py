@@ -239,14 +239,35 @@ class AIR(keras.Model):
         z_where = where_prior.sample([n, steps], seed=seeds[1])
         z_what = self.what_prior().sample([n, steps], seed=seeds[2])
         count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
-        z_pres = distributions.unary_code(count, steps)
+        scenes = self.describe(z_where, z_what, distributions.unary_code(count, steps))
+        at_least = tf.cumsum(count_probs, axis=1, reverse=True)[:, 1:]
+        return scenes._replace(
+            num_objects_probs=count_probs.numpy(), presence_probs=at_least.numpy()
+        )
+
+    def describe(self, z_where, z_what, z_pres) -> Scenes:
+        """Draws scenes that are known for certain.
+
+        Args:
+          z_where: [N, T, 3].
+          z_what: [N, T, D].
+          z_pres: [N, T] in unary code: 1 for the first objects, then 0.
+
+        Returns:
+          Scenes as numpy arrays, as from `infer`.
+        """
+        z_where, z_what, z_pres = (
+            tf.cast(one, tf.float32) for one in (z_where, z_what, z_pres)
+        )
+        steps = z_pres.shape[1]
+        count = tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32)
         scenes = self._describe(
             z_pres=z_pres,
-            count_probs=count_probs,
+            count_probs=tf.one_hot(count, steps + 1),
             z_where=z_where,
             z_what=z_what,
             drawn=self._draw(z_where, z_what, z_pres),
-            num_trips=tf.fill([n], steps),
+            num_trips=tf.fill(tf.shape(count), steps),
         )
         return tf.nest.map_structure(lambda x: x.numpy(), scenes)
 
@@ -260,6 +281,7 @@ class AIR(keras.Model):
         seed: tf.Tensor | None = None,
         max_steps: int | None = None,
         stop_early: bool = False,
+        unroll: bool = False,
         training: bool | None = None,
     ) -> AIROutput:
         """Infers the objects and draws them again.
@@ -270,7 +292,8 @@ class AIR(keras.Model):
           seed: [2] int32, needed to sample; the same seed draws the same.
           max_steps: T; that of the config if omitted.
           stop_early: ends the loop with the last object of the batch, see
-            `RecurrentAttend.call`. Objectives need all T steps.
+            `RecurrentAttend.call`. Only score functions do without all T steps.
+          unroll: T copies of the step instead of a loop, see there.
           training: unused; Keras passes it.
 
         Raises:
@@ -294,7 +317,11 @@ class AIR(keras.Model):
                 seed, tf.shape(images)[0], steps, self.config.z_what_size
             )
         inference = self.attend(
-            images, max_steps=steps, noise=noise, stop_early=stop_early
+            images,
+            max_steps=steps,
+            noise=noise,
+            stop_early=stop_early,
+            unroll=unroll,
         )
         object_image = self.draw_objects(inference.z_where, inference.z_what)
         return AIROutput(

@@ -113,8 +113,9 @@ class RecurrentAttend(keras.layers.Layer):
             any more. Steps that an image does not take have presence logit
             `ENDED_LOGIT`, so that its result is the same in every batch.
             Without, all T steps are taken as if every object were present.
-          unroll: T copies of the step instead of a loop, for compilers that
-            can't do loops; they can't stop early.
+          unroll: T copies of the step instead of a loop, which compilers
+            that can't do loops need and others make faster code of while T is
+            small; they can't stop early.
 
         Raises:
           ValueError: for `unroll` with `stop_early`.

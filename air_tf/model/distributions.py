@@ -33,6 +33,17 @@ def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:
     return tfd.Bernoulli(logits=presence_logits)
 
 
+def relaxed_presence(
+    presence_logits: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor | float
+) -> tf.Tensor:
+    """Samples of `presence`, relaxed to (0, 1): binary Concrete, [B, T].
+
+    At temperature 0 they would be 1 where `uniform` is below the probability.
+    """
+    logistic = tf.math.log1p(-uniform) - tf.math.log(uniform)
+    return tf.sigmoid((presence_logits + logistic) / temperature)
+
+
 def log_count_probs(presence_logits: tf.Tensor) -> tf.Tensor:
     """log q(n), [B, T + 1].
 

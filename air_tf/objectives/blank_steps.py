@@ -21,7 +21,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.enumeration import log_normal
+from air_tf.objectives.bound import log_normal
 from air_tf.structs import AIROutput, Densities
 
 

@@ -11,56 +11,11 @@ is Eslami et al. 2016, eq. 2, with its expectation over n done by hand: no
 score function, no baseline, no variance from the discrete part.
 """
 
-import math
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from air_tf.model import distributions
+from air_tf.objectives.bound import Objective, prefix_log_likelihoods
 from air_tf.structs import AIROutput, Densities
-
-# What the bound is the sum of, the bound itself first: fields of `Objective`.
-TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
-
-
-class Objective(NamedTuple):
-    """A loss and the terms of the bound, per image and in nats."""
-
-    loss: tf.Tensor  # [B], what training minimises
-    elbo: tf.Tensor  # [B]
-    log_likelihood: tf.Tensor  # [B], E_q log p(x | z), constants included
-    kl_num_objects: tf.Tensor  # [B], KL(q(n) || p(n))
-    kl_where: tf.Tensor  # [B], of the objects that are present
-    kl_what: tf.Tensor  # [B], likewise
-    count_probs: tf.Tensor  # [B, T + 1], q(n)
-
-
-def log_normal(residual: tf.Tensor, scale: float) -> tf.Tensor:
-    """Log density of N(0, scale^2) at every pixel, summed: [B, P] to [B]."""
-    constant = residual.shape[1] * math.log(scale * math.sqrt(2.0 * math.pi))
-    return -0.5 * tf.reduce_sum(tf.square(residual), axis=1) / scale**2 - constant
-
-
-def prefix_log_likelihoods(
-    object_image: tf.Tensor, images: tf.Tensor, likelihood_scale: float
-) -> tf.Tensor:
-    """log p(x | z_1 .. z_n) for every n.
-
-    Args:
-      object_image: [B, T, H, W, C].
-      images: [B, H, W, C].
-      likelihood_scale: sigma.
-
-    Returns:
-      [B, T + 1], the full log densities.
-    """
-    size = math.prod(images.shape[1:])
-    residual = tf.reshape(images, [-1, size])
-    log_likelihoods = [log_normal(residual, likelihood_scale)]
-    for one in tf.unstack(object_image, axis=1):
-        residual -= tf.reshape(one, [-1, size])
-        log_likelihoods.append(log_normal(residual, likelihood_scale))
-    return tf.stack(log_likelihoods, axis=1)
 
 
 def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> Objective:
@@ -90,5 +45,5 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> Objective
         kl_num_objects=kl_num_objects,
         kl_where=kl_where,
         kl_what=kl_what,
-        count_probs=probs,
+        mean_count=tf.reduce_sum(at_least, axis=1),
     )

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from air_tf.evaluation import pictures
 from air_tf.evaluation.evaluate import evaluate
-from air_tf.objectives.enumeration import TERMS
+from air_tf.objectives.bound import TERMS
 from air_tf.structs import ImageSet
 from air_tf.training.diagnosis import WARM_UP_STEPS, TrainingDiverged, diagnose
 from air_tf.training.run_dir import RunDir, replacing
@@ -99,9 +99,10 @@ class MetricsCsv(keras.callbacks.Callback):
         super().__init__()
         self._run = run
         self.rows = [r for r in run.read_metrics_csv() if r["step"] <= first_step]
-        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
 
     def on_train_begin(self, logs=None):
+        # More than once, where the last epoch is shorter than the others.
+        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
         self._start = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):

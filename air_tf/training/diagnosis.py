@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from air_tf.errors import InputError
+
 # Before, a model that counts nothing may still be on its way.
 WARM_UP_STEPS = 900
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(InputError):
     """The objective is no longer a number."""
 
 

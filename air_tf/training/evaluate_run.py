@@ -1,15 +1,21 @@
 """Evaluates what a run's folder holds, on the run's data or on other."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 
 from air_tf.config import DataConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
+from air_tf.evaluation.codes import labelled_codes, linear_probe
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.report import report
 from air_tf.structs import ImageSet
-from air_tf.training.run_dir import RunDir
+from air_tf.training.diagnosis import diagnose
+from air_tf.training.run_dir import RunDir, replacing
+
+_NUM_FOR_PROBE = 10_000
 
 
 def evaluate_run(
@@ -21,6 +27,7 @@ def evaluate_run(
     max_steps: int | None = None,
     num_samples: int | None = None,
     fitted_count: bool = False,
+    report_file: str | None = None,
 ) -> dict:
     """Evaluates a trained run.
 
@@ -33,10 +40,12 @@ def evaluate_run(
       max_steps: T; that of training if omitted.
       fitted_count: bounds of p(n) as fitted, instead of that of training.
       num_samples: K of the importance-weighted bound; none if omitted.
+      report_file: of the HTML page, see `air_tf.evaluation.report`; none if omitted.
 
     Returns:
       What `air_tf.evaluation.evaluate` returns, with the dataset and the split, and
-      with "iwae" and "num_samples" if asked for.
+      with "iwae" and "num_samples" if asked for, and where labels are known with what
+      `linear_probe` returns, fitted to training scenes.
 
     Raises:
       InputError: for a run or images that can't be used.
@@ -46,13 +55,15 @@ def evaluate_run(
     if "dataset" not in data:
         data = {**dataclasses.asdict(run.read_config().data), **data}
     config = DataConfig(**data)
+    train = None
     if config.dataset in sources.USER_SOURCES:
         images, split = _own_images(run, config, split, shape)
     else:
+        wanted = {split, "train"}
         splits = sources.load_splits(
-            config, [split], image_shape=shape, data_dir=data_dir
+            config, wanted, image_shape=shape, data_dir=data_dir, with_details=wanted
         )
-        images = splits[split]
+        images, train = splits[split], splits["train"].head(_NUM_FOR_PROBE)
     if images.images.shape[1:] != shape:
         raise InputError(
             f"images of {config.dataset} are {_by(images.images.shape[1:])}; the model "
@@ -68,6 +79,15 @@ def evaluate_run(
             max_steps=max_steps,
             fitted_count=fitted_count,
         )
+    if train is not None and split != "train":
+        result |= linear_probe(
+            *(labelled_codes(air, part, max_steps) for part in (train, images))
+        )
+    result["warnings"] = diagnose(result)
+    if report_file is not None:
+        title = f"{run.path.resolve().name} on {config.dataset}, {split}"
+        with replacing(pathlib.Path(report_file)) as path:
+            path.write_text(report(air, images, result, title), encoding="utf-8")
     return {"dataset": config.dataset, "split": split, **result}
 
 

@@ -18,7 +18,7 @@ from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 from air_tf.training.diagnosis import TrainingDiverged, diagnose
 from air_tf.training.run_dir import RunDir, replacing, write_json
-from air_tf.training.trainer import Trainer, make_optimizer
+from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 
 # Held-out images are looked at often during training: a part of them will do.
 _MAX_VALIDATION = 1000
@@ -49,6 +49,7 @@ def train(
         SPLITS,
         image_shape=config.model.image_shape,
         data_dir=data_dir,
+        with_details=["test"],
     )
     config = config.with_image_shape(splits["train"].images.shape[1:])
     num = len(splits["train"].images)
@@ -70,10 +71,11 @@ def train(
         print(f"{run.path} holds this run already, trained to its end.")
         return run.read_metrics_json()
 
-    trainer = Trainer(air, seed=config.training.seed)
+    trainer = Trainer(air, config.training)
     trainer.compile(
         optimizer=make_optimizer(config.training),
         jit_compile=config.training.jit_compile,
+        steps_per_execution=steps_per_execution(config.training),
     )
     trainer.optimizer.build(air.trainable_variables)
     # A copy: the array itself goes, see `_fit`.
@@ -102,7 +104,7 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         print(f"Resuming {run.path} after step {first_step} of {settings.steps}.")
     # Once, and the array goes: two copies would be the peak of memory.
     images = tf.constant(splits.pop("train").images)
-    validation = _head(splits["validation"], _MAX_VALIDATION)
+    validation = splits["validation"].head(_MAX_VALIDATION)
     held_out = callbacks.HeldOut(validation)
     log = callbacks.MetricsCsv(run, first_step)
     best = max((row["val_elbo"] for row in log.rows), default=-float("inf"))
@@ -148,8 +150,8 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
             )
     except TrainingDiverged as error:
         kept = f"the last good checkpoint is {run.latest}"
-        raise InputError(
-            f"training diverged at {error}: the objective is not a number any more; "
+        raise TrainingDiverged(
+            f"training diverged by {error}: the objective is not a number any more; "
             f"{kept if run.latest.exists() else 'there is no checkpoint yet'}; try a "
             "smaller --learning_rate or another --seed, in another --model_dir"
         ) from None
@@ -183,7 +185,7 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
 
 def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
     """Pictures of the first test images; wrong counts, where known, at the end."""
-    looked_at = _head(test, _MAX_VALIDATION)
+    looked_at = test.head(_MAX_VALIDATION)
     chosen = list(range(min(_NUM_PICTURES, len(looked_at.images))))
     if looked_at.counts is not None:
         counts = air.infer(looked_at.images).num_objects
@@ -199,7 +201,3 @@ def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
             air.infer(images),
             None if looked_at.counts is None else looked_at.counts[chosen],
         )
-
-
-def _head(images: ImageSet, most: int) -> ImageSet:
-    return ImageSet(*(None if field is None else field[:most] for field in images))

@@ -1,12 +1,15 @@
 """The training step."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from air_tf.config import TrainingConfig
 from air_tf.model.air import AIR, to_float
-from air_tf.objectives.blank_steps import without_blanks
-from air_tf.objectives.enumeration import TERMS, enumeration
+from air_tf.objectives.baseline import Baseline
+from air_tf.objectives.bound import TERMS
+from air_tf.objectives.estimators import Draw, estimate
 
 
 class Trainer(keras.Model):
@@ -17,13 +20,21 @@ class Trainer(keras.Model):
 
     Args:
       air: the model to fit.
-      seed: of the samples of q.
+      config: the objective, its samples and the seed.
     """
 
-    def __init__(self, air: AIR, *, seed: int, **kwargs):
+    def __init__(self, air: AIR, config: TrainingConfig, **kwargs):
         super().__init__(**kwargs)
         self.air = air
-        self._seed = seed
+        self._config = config
+        self.baseline = self.baseline_optimizer = None
+        if config.objective == "nvil":
+            # Foresight has an optimizer of its own, and is saved to resume, but it
+            # is no part of the model.
+            self.baseline = Baseline(
+                air.config.image_shape, air.config.max_steps_per_image
+            )
+            self.baseline_optimizer = make_baseline_optimizer(self.baseline)
         names = (
             *TERMS,
             "mean_count",
@@ -42,21 +53,33 @@ class Trainer(keras.Model):
         """One step on [B, H, W, C], uint8 or float in [0, 1]."""
         images = to_float(images)
         step = tf.cast(self.optimizer.iterations, tf.int32)
-        p = self.air.densities()
-        with tf.GradientTape() as tape:
-            output = self.air(images, sample=True, seed=tf.stack([self._seed, step]))
-            better = without_blanks(output, images, p)
-            objective = enumeration(better.output, images, p)
-            loss = tf.reduce_mean(objective.loss + better.lesson)
+        draw = Draw(
+            air=self.air,
+            images=images,
+            seed=tf.stack([self._config.seed, step]),
+            num_particles=self._config.samples_per_image,
+            progress=tf.cast(step, tf.float32) / self._config.steps,
+            baseline=self.baseline,
+        )
         variables = self.air.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        foreseeing = [] if self.baseline is None else self.baseline.trainable_variables
+        with tf.GradientTape() as tape:
+            result = estimate(self._config.objective, draw)
+            # The weights of the one are constants in the other: two losses in one.
+            loss = tf.reduce_mean(result.objective.loss + result.lesson)
+            loss += tf.reduce_mean(result.baseline_loss)
+        gradients, baseline_gradients = tape.gradient(loss, [variables, foreseeing])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if foreseeing:
+            self.baseline_optimizer.apply_gradients(
+                zip(baseline_gradients, foreseeing, strict=True)
+            )
 
-        counts = tf.range(objective.count_probs.shape[1], dtype=tf.float32)
-        values = {name: getattr(objective, name) for name in TERMS} | {
-            "mean_count": tf.linalg.matvec(objective.count_probs, counts),
-            "reconstruction_error": tf.square(images - output.canvas),
-            "blanks": tf.reduce_sum(better.blank, axis=1),
+        repeated = tf.repeat(images, draw.num_particles, axis=0)
+        values = {name: getattr(result.objective, name) for name in TERMS} | {
+            "mean_count": result.objective.mean_count,
+            "reconstruction_error": tf.square(repeated - result.output.canvas),
+            "blanks": result.blanks,
             "gradient_norm": tf.linalg.global_norm(gradients),
         }
         for name, value in values.items():
@@ -79,3 +102,15 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         warmup_steps=half,
     )
     return keras.optimizers.Adam(schedule)
+
+
+def make_baseline_optimizer(baseline: Baseline) -> keras.optimizers.Optimizer:
+    """Adam, at a rate of its own."""
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(baseline.trainable_variables)
+    return optimizer
+
+
+def steps_per_execution(config: TrainingConfig) -> int:
+    """Steps between returns to Python, which cost a seventh of a step: at most 10."""
+    return math.gcd(config.steps, config.steps_per_evaluation, 10)

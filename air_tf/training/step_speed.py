@@ -1,0 +1,110 @@
+"""How long a training step takes."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from air_tf.config import RunConfig
+from air_tf.data.pipeline import training_batches
+from air_tf.model.air import AIR
+from air_tf.training.machine import machine
+from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
+
+_ROUNDS, _CALLS_PER_ROUND = 9, 4
+
+
+def benchmark_step(config: RunConfig) -> dict[str, Any]:
+    """Times the training step, with and without the input pipeline.
+
+    Images are noise: no operation's time depends on what is in them.
+
+    Returns:
+      "num_weights", the seconds of the first steps ("compile_seconds"), medians
+      over rounds in milliseconds ("step_ms", with the pipeline;
+      "step_ms_one_batch", the same batch again and again) and "pipeline_share",
+      the median over pairs of rounds of what the pipeline adds.
+    """
+    settings = config.training
+    keras.utils.set_random_seed(settings.seed)
+    policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    air = AIR(config.model, dtype=policy)
+    trainer = Trainer(air, settings)
+    at_once = steps_per_execution(settings)
+    trainer.compile(
+        optimizer=make_optimizer(settings),
+        jit_compile=settings.jit_compile,
+        steps_per_execution=at_once,
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20_000, *config.model.image_shape)).astype(np.uint8)
+    pipeline = training_batches(
+        images, batch_size=settings.batch_size, seed=0, first_step=0
+    )
+    one_batch = tf.data.Dataset.from_tensors(images[: settings.batch_size]).repeat()
+    trainer.make_train_function()
+    step = trainer.train_function
+    iterators = {"pipeline": iter(pipeline), "one_batch": iter(one_batch)}
+
+    start = time.perf_counter()
+    step(iterators["pipeline"])
+    compile_seconds = time.perf_counter() - start
+    times = {name: [] for name in iterators}
+    for _ in range(_ROUNDS):
+        for name, iterator in iterators.items():
+            start = time.perf_counter()
+            for _ in range(_CALLS_PER_ROUND):
+                logs = step(iterator)
+            float(logs["elbo"])  # waits for the last step
+            elapsed = time.perf_counter() - start
+            times[name].append(elapsed / (_CALLS_PER_ROUND * at_once))
+    shares = [
+        a / b - 1 for a, b in zip(times["pipeline"], times["one_batch"], strict=True)
+    ]
+    return {
+        "machine": machine(),
+        "num_weights": air.count_params(),
+        "batch_size": settings.batch_size,
+        "compile_seconds": compile_seconds,
+        "step_ms": 1e3 * statistics.median(times["pipeline"]),
+        "step_ms_one_batch": 1e3 * statistics.median(times["one_batch"]),
+        "pipeline_share": statistics.median(shares),
+        "import_seconds": _import_seconds(),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _import_seconds() -> float:
+    """What importing the model adds to importing TensorFlow and TFP."""
+    code = (
+        "import time, tensorflow, tensorflow_probability\n"
+        "tensorflow_probability.distributions\n"
+        "start = time.perf_counter()\n"
+        "import air_tf; air_tf.AIR\n"
+        "print(time.perf_counter() - start)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return float(result.stdout)
+
+
+def format_step(result: dict[str, Any]) -> str:
+    """The result of `benchmark_step` for people to read."""
+    rows = [
+        ("weights", f"{result['num_weights']:,}"),
+        ("first steps, compilation included", f"{result['compile_seconds']:.1f} s"),
+        ("training step", f"{result['step_ms']:.1f} ms"),
+        ("steps a second", f"{1e3 / result['step_ms']:.1f}"),
+        ("images a second", f"{1e3 / result['step_ms'] * result['batch_size']:.0f}"),
+        ("what the input pipeline adds", f"{result['pipeline_share']:+.1%}"),
+        ("what importing air_tf adds", f"{result['import_seconds']:.2f} s"),
+        ("peak memory", f"{result['peak_memory_mb']:.0f} MB"),
+    ]
+    return "\n".join(f"{name:<36}{value:>14}" for name, value in rows)

@@ -1,0 +1,58 @@
+"""Draws scenes from a run, traverses and interpolates codes, edits scenes.
+
+    python scripts/generate.py --model_dir=RUN --output_dir=D
+    python scripts/generate.py --model_dir=RUN --output_dir=D --num_scenes=1000 \
+        --num_objects=2 --fitted_where
+
+Writes scenes.npz and scenes.png, drawn from the prior with the number of objects as
+fitted to the training images; traversals.png, interpolation.png and editing.png with
+objects of the run's test images.
+"""
+
+from absl import flags
+
+from air_tf import cli
+
+cli.define_model_dir()
+cli.define_overwrite()
+cli.define_data_dir()
+flags.adopt_module_key_flags(cli)
+flags.DEFINE_string("output_dir", None, "Folder for what is drawn.")
+flags.DEFINE_integer(
+    "num_scenes", 64, "How many scenes.", lower_bound=1, upper_bound=5_000
+)
+flags.DEFINE_integer(
+    "num_objects", None, "In each scene. Default: drawn from p(n).", lower_bound=0
+)
+flags.DEFINE_boolean(
+    "fitted_where",
+    False,
+    "Draw z_where from p(z_where) as fitted to the training images, too.",
+)
+flags.DEFINE_integer("seed", 0, "Of the scenes.", lower_bound=0, upper_bound=2**31 - 1)
+
+
+def main(argv):
+    cli.expect_no_arguments(argv)
+    cli.require("model_dir", "the folder of a run")
+    cli.require("output_dir", "a folder for what is drawn")
+    # Here, so that --help and bad flags need not wait for TensorFlow.
+    from air_tf.training.generate_run import generate_run
+    from air_tf.training.run_dir import RunDir
+
+    made = generate_run(
+        RunDir(flags.FLAGS.model_dir),
+        flags.FLAGS.output_dir,
+        num_scenes=flags.FLAGS.num_scenes,
+        num_objects=flags.FLAGS.num_objects,
+        fitted_where=flags.FLAGS.fitted_where,
+        seed=flags.FLAGS.seed,
+        overwrite=flags.FLAGS.overwrite,
+        data_dir=flags.FLAGS.data_dir,
+    )
+    for name, what in made.items():
+        print(f"{flags.FLAGS.output_dir}/{name}: {what}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from air_tf.evaluation.codes import LabelledCodes, labelled_codes, linear_probe
+from air_tf.model.air import AIR
+from air_tf.structs import ImageSet
+
+
+def _codes(num, rng, *, informative):
+    labels = rng.integers(0, 3, num)
+    noise = rng.normal(size=(num, 4))
+    told = noise + 8.0 * np.eye(3, 4)[labels]
+    return LabelledCodes(told if informative else noise, noise, labels)
+
+
+def test_probe_tells_what_is_linear_in_the_codes_and_not_what_is_not():
+    rng = np.random.default_rng(0)
+    train, test = (_codes(n, rng, informative=True) for n in (600, 300))
+    result = linear_probe(train, test)
+    assert result["probe_accuracy"] == 1.0
+    assert 0.2 < result["probe_accuracy_pixels"] < 0.5  # chance is a third
+    assert result["probe_num_train"] == 600 and result["probe_num_test"] == 300
+
+
+@pytest.mark.parametrize("num_train, num_test", [(0, 5), (5, 0)])
+def test_probe_of_too_few_objects_is_none(num_train, num_test):
+    rng = np.random.default_rng(0)
+    result = linear_probe(
+        _codes(num_train, rng, informative=True),
+        _codes(num_test, rng, informative=True),
+    )
+    assert result["probe_accuracy"] is None
+    assert result["probe_num_test"] == num_test
+
+
+def test_codes_are_those_of_the_matched_objects(learnt_run, pools):
+    """Scenes with known labels: a learnt model finds nearly all objects."""
+    from air_tf.config import SceneConfig
+    from air_tf.data.scenes import compose_scene
+
+    config = SceneConfig(counts=(1, 2))
+    scenes = [compose_scene(pools["test"], config, split=2, index=i) for i in range(60)]
+    boxes, labels = np.zeros((60, 2, 4), np.float32), np.zeros((60, 2), np.int64)
+    for i, scene in enumerate(scenes):
+        boxes[i, : len(scene.boxes)] = scene.boxes
+        labels[i, : len(scene.labels)] = scene.labels
+    counts = np.array([len(scene.boxes) for scene in scenes])
+    images = ImageSet(np.stack([s.image for s in scenes]), counts, boxes, labels)
+    air = learnt_run.load_model()
+    found = labelled_codes(air, images)
+    assert 0.8 * counts.sum() < len(found.labels) <= counts.sum()
+    assert found.z_what.shape == (len(found.labels), air.config.z_what_size)
+    assert found.pixels.shape == (len(found.labels), 28 * 28)
+    # Glimpses show the digits: labels can be told from them better than by chance.
+    one = images._replace(images=images.images[:1], counts=counts[:1])
+    first = labelled_codes(air, one)
+    assert set(first.labels) <= set(labels[0, : counts[0]])
+
+
+def test_nothing_found_is_no_code(small_config, images):
+    air = AIR(small_config)
+    empty = ImageSet(
+        np.zeros_like(images),
+        np.zeros(5, np.int64),
+        np.zeros((5, 1, 4), np.float32),
+        np.zeros((5, 1), np.int64),
+    )
+    assert len(labelled_codes(air, empty).labels) == 0

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from air_tf.errors import InputError
+from air_tf.training.generate_run import generate_run, interpolations, traversals
+
+
+def _decoder(codes):
+    """A picture of the code itself, 1 pixel a dimension."""
+    import tensorflow as tf
+
+    return tf.reshape(codes, [-1, 1, codes.shape[1], 1])
+
+
+def test_traversals_change_one_dimension_each():
+    codes = np.random.default_rng(0).normal(size=(9, 12)).astype(np.float32)
+    codes *= np.arange(12)
+    rows = traversals(_decoder, codes)
+    widest = np.argsort(-codes.std(axis=0))[:8]
+    assert list(rows) == [f"z_what[{d}]" for d in widest]
+    for dimension, row in zip(widest, rows.values(), strict=True):
+        line = row[:, 0, :, 0]
+        np.testing.assert_allclose(line[:, dimension], np.linspace(-3, 3, 11))
+        others = np.delete(line, dimension, axis=1)
+        expected = np.delete(codes[:1], dimension, axis=1).repeat(11, axis=0)
+        np.testing.assert_array_equal(others, expected)
+
+
+def test_interpolations_go_straight_from_one_to_the_other():
+    codes = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    rows = list(interpolations(_decoder, codes).values())
+    assert len(rows) == 2
+    line = rows[1][:, 0, :, 0]
+    np.testing.assert_allclose(line[0], codes[2], rtol=1e-6)
+    np.testing.assert_allclose(line[-1], codes[3], rtol=1e-6)
+    np.testing.assert_allclose(line[5], (codes[2] + codes[3]) / 2, rtol=1e-5)
+
+
+def test_generate_run(learnt_run, tmp_path):
+    made = generate_run(learnt_run, tmp_path / "drawn", num_scenes=300)
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == set(made)
+    with np.load(tmp_path / "drawn" / "scenes.npz", allow_pickle=False) as scenes:
+        assert scenes["image"].shape == (300, 50, 50, 1)
+        assert scenes["image"].dtype == np.uint8
+        counts = np.bincount(scenes["count"], minlength=4) / 300
+    # The training scenes hold 0, 1 or 2 objects, equally often.
+    np.testing.assert_allclose(counts, [1 / 3, 1 / 3, 1 / 3, 0], atol=0.12)
+    for name in made:
+        if name.endswith(".png"):
+            with Image.open(tmp_path / "drawn" / name) as picture:
+                assert min(picture.size) > 100
+    with pytest.raises(InputError, match=r"scenes\.npz exists"):
+        generate_run(learnt_run, tmp_path / "drawn", num_scenes=3)
+    generate_run(
+        learnt_run, tmp_path / "drawn", num_scenes=3, num_objects=2, overwrite=True
+    )
+    with np.load(tmp_path / "drawn" / "scenes.npz", allow_pickle=False) as scenes:
+        assert scenes["count"].tolist() == [2, 2, 2]

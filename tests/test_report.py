@@ -1,0 +1,105 @@
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.report import report
+from air_tf.evaluation.table import table_rows
+from air_tf.structs import ImageSet
+
+
+@pytest.fixture(scope="module")
+def page(learnt_run, held_out_scenes):
+    images, counts = (part[:200] for part in held_out_scenes)
+    air = learnt_run.load_model()
+    some = ImageSet(images, counts)
+    result = evaluate(air, some) | {"warnings": ["Watch <this> & that."]}
+    return report(air, some, result, "A run & <its> data"), result
+
+
+def test_page_holds_figures_and_pictures(page):
+    text, result = page
+    assert "A run &amp; &lt;its&gt; data" in text
+    assert "Watch &lt;this&gt; &amp; that." in text
+    for name, value in table_rows(result):
+        assert f"<td>{value}</td>" in text, name
+    assert len(re.findall('src="data:image/png;base64,', text)) >= 4
+    for heading in ("Best", "Typical", "Worst", "Counted wrong"):
+        assert f"<h2>{heading}</h2>" in text
+
+
+def test_page_refers_to_nothing_outside(page):
+    text, _ = page
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text)
+
+
+def test_unknown_counts_leave_out_what_needs_them(learnt_run, held_out_scenes):
+    air, some = learnt_run.load_model(), ImageSet(held_out_scenes[0][:50])
+    result = evaluate(air, some) | {"warnings": []}
+    text = report(air, some, result, "unlabelled")
+    assert "confusion" not in text and "Counted wrong" not in text
+    assert "<h2>Worst</h2>" in text
+
+
+def test_images_without_objects_have_no_pictures(learnt_run):
+    air, some = learnt_run.load_model(), ImageSet(np.zeros((5, 50, 50, 1), np.uint8))
+    result = evaluate(air, some) | {"warnings": []}
+    assert "None of the first 5 images" in report(air, some, result, "empty")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Headless Chromium, where it is installed."""
+    chromium, driver = (shutil.which(n) for n in ("chromium", "chromedriver"))
+    if not (chromium and driver):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=driver)
+    one = webdriver.Chrome(options=options, service=service)
+    yield one
+    one.quit()
+
+
+def test_page_in_a_browser(page, browser, tmp_path):
+    text, result = page
+    path = pathlib.Path(tmp_path / "report.html")
+    path.write_text(text, encoding="utf-8")
+    browser.get(path.as_uri())
+    run = browser.execute_script
+    assert browser.title == "A run & <its> data"
+    widths = run("return [...document.images].map(i => i.complete && i.naturalWidth)")
+    assert len(widths) >= 4 and min(widths) > 100
+    # Everything that was loaded came with the page.
+    loaded = run("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert all(name.startswith("data:") for name in loaded)
+    rows = run("return [...document.querySelectorAll('#figures tr')].length")
+    assert rows == len(table_rows(result))
+    cells = run(
+        "return [...document.querySelectorAll('.confusion')].map(t =>"
+        " [...t.querySelectorAll('tr')].slice(1).map(r =>"
+        "  [...r.querySelectorAll('td')].map(c => +c.textContent.replace(',', ''))))"
+    )
+    assert cells == [result["count_confusion"], result["count_confusion_sampled"]]
+    # Nothing is wider than the window, and the browser has nothing to complain of.
+    assert run("return document.documentElement.scrollWidth <= innerWidth")
+    assert not browser.get_log("browser")
