@@ -7,6 +7,7 @@ import pytest
 from air_tf.config import PRESETS
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
+from air_tf.training.fit_priors import fit_priors
 
 
 def test_keras_round_trip_is_exact(small_config, images, tmp_path):
@@ -105,7 +106,7 @@ def test_fitted_priors_are_those_of_the_aggregate_posterior(small_config, images
     air = AIR(small_config)
     rng = np.random.default_rng(0)
     air.set_weights([w + rng.normal(0, 0.3, w.shape) for w in air.get_weights()])
-    air.fit_priors(images, batch_size=2)
+    fit_priors(air, images, batch_size=2)
     inference = air(images).inference
     p = 1 / (1 + np.exp(-inference.presence_logits.numpy()))  # [5, 3]
     reached = np.cumprod(p, axis=1)

@@ -7,7 +7,13 @@ import pytest
 from air_tf.config import DataConfig, RunConfig, TrainingConfig
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
-from air_tf.training import compare_objectives, reliability, seeds, step_speed
+from air_tf.training import (
+    compare_objectives,
+    gradient_variance,
+    reliability,
+    seeds,
+    step_speed,
+)
 from air_tf.training.diagnosis import TrainingDiverged
 
 
@@ -131,7 +137,7 @@ def test_objectives_side_by_side(config, tmp_path, monkeypatch):
 
 def _few_draws(config, folder, data_dir):
     """In the process of its own, where nothing is patched."""
-    compare_objectives._DRAWS = compare_objectives._BASELINE_STEPS = 3
+    gradient_variance._DRAWS = gradient_variance._BASELINE_STEPS = 3
     compare_objectives._EARLY_STEPS = 2
     compare_objectives.OBJECTIVES = ("enumeration", "nvil")
     return _VARIANCES(config, folder, data_dir)
@@ -149,7 +155,7 @@ def test_variance_of_a_gradient(small_config, images):
         bias.assign([logit, *bias.numpy()[1:]])
         for objective in ("enumeration", "reinforce"):
             settings = RunConfig(training=TrainingConfig(objective=objective))
-            found[objective, logit] = compare_objectives.gradient_variance(
+            found[objective, logit] = gradient_variance.gradient_variance(
                 air, images, settings
             )["variance"]
     assert max(found["reinforce", -30.0], found["enumeration", -30.0]) < 1e-9

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from air_tf.model.air import AIR, to_float
 from air_tf.objectives.iwae import log_weights
@@ -60,10 +61,7 @@ def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
         own_seed = tf.random.experimental.stateless_fold_in(seed, sample)
         output = air(images, sample=True, seed=own_seed, max_steps=steps)
         log_weight = tf.reduce_logsumexp(log_weights(output, images, p), axis=1)
-        # logaddexp, which stays right at the -inf that it starts from.
-        high = tf.maximum(log_sum, log_weight)
-        low = tf.minimum(log_sum, log_weight)
-        return sample + 1, high + tf.math.log1p(tf.exp(low - high))
+        return sample + 1, tfp.math.log_add_exp(log_sum, log_weight)
 
     start = tf.fill([tf.shape(images)[0]], -float("inf"))
     _, log_sum = tf.while_loop(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from air_tf.evaluation import pictures
 from air_tf.evaluation.table import table_rows
-from air_tf.model.air import AIR
+from air_tf.model.air import AIR, to_float
 from air_tf.structs import ImageSet
 
 _MAX_IMAGES = 1000  # that pictures are chosen from
@@ -136,9 +136,7 @@ def _reliability_diagram(result) -> Figure:
 def _pictures(air: AIR, images: ImageSet, max_steps: int) -> list[str]:
     """Best, typical and worst of the images that hold or are given objects."""
     scenes = air.infer(images.images, max_steps=max_steps)
-    x = np.asarray(images.images, np.float32)
-    if images.images.dtype == np.uint8:
-        x /= 255.0
+    x = to_float(images.images).numpy()
     error = np.square(x - scenes.canvas).mean(axis=(1, 2, 3))
     energy = np.square(x).mean(axis=(1, 2, 3))
     explained = 1.0 - error / np.maximum(energy, 1e-6)

@@ -17,7 +17,7 @@ whose estimators are in `air_tf.objectives`.
 
 The priors that training uses are means to an end: p(n) falls steeply, so that an
 object has to pay. Scenes are generated from p(n) as it is fitted to the training
-images afterwards (`AIR.fit_priors`).
+images afterwards (`air_tf.training.fit_priors`).
 """
 
 from typing import Any
@@ -34,8 +34,6 @@ from air_tf.structs import AIROutput, Densities, NormalParams, Scenes
 
 # A drawn object ends where its pixels fall below this intensity.
 BOX_THRESHOLD = 0.1
-# Of a fitted p(z_where), where all objects are in one place.
-_MIN_DEVIATION = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="air_tf")
@@ -96,7 +94,7 @@ class AIR(keras.Model):
     # p(x, z)
 
     def count_prior(self, max_steps: int | None = None, *, fitted: bool = False):
-        """p(n) on {0 .. T}, of training or as `fit_priors` fitted it."""
+        """p(n) on {0 .. T}, of training or as fitted to its images."""
         steps = self._steps(max_steps)
         if not fitted:
             return distributions.count_prior(self.config.count_decay, steps)
@@ -115,49 +113,15 @@ class AIR(keras.Model):
         """p(z_what), of event shape [D]."""
         return distributions.what_prior(self.config.z_what_size)
 
-    def fit_priors(self, images, *, batch_size: int = 250) -> None:
-        """Fits p(n) and p(z_where) to what inference says of images.
-
-        In closed form: of all p(n), the mean of q(n) over the images has the largest
-        bound, and of all Normals p(z_where), the one with the mean and variance of
-        their posteriors (Hoffman and Johnson 2016, section 2: the aggregate
-        posterior). Inference stays as it is.
+    def set_fitted_priors(self, count_probs, where) -> None:
+        """Sets the priors that scenes are generated from.
 
         Args:
-          images: [N, H, W, C], those of training.
-          batch_size: images at a time.
+          count_probs: p(n), [T + 1].
+          where: mean and standard deviation of p(z_where), [2, 3].
         """
-        check_images(images, self.config.image_shape)
-        totals = None
-        for start in range(0, len(images), batch_size):
-            sums = self._prior_sums(to_float(images[start : start + batch_size]))
-            sums = [np.float64(one) for one in sums]
-            totals = sums if totals is None else [*map(np.add, totals, sums)]
-        count, present, loc, square = totals
-        self._fitted_count_probs.assign(count / len(images))
-        if present > 0:
-            mean = loc / present
-            deviation = np.sqrt(np.maximum(square / present - mean**2, 0.0))
-            self._fitted_where.assign([mean, np.maximum(deviation, _MIN_DEVIATION)])
-
-    @tf.function(reduce_retracing=True)
-    def _prior_sums(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Sums over images of q(n), of presence, and of z_where and its square."""
-        inference = self.attend(
-            images,
-            max_steps=self.config.max_steps_per_image,
-            noise=None,
-            stop_early=False,
-        )
-        probs = tf.exp(distributions.log_count_probs(inference.presence_logits))
-        at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:, tf.newaxis]
-        loc, scale = inference.q_where_params
-        return (
-            tf.reduce_sum(probs, axis=0),  # [T + 1]
-            tf.reduce_sum(at_least),
-            tf.reduce_sum(at_least * loc, axis=[0, 1]),  # [3]
-            tf.reduce_sum(at_least * (loc**2 + scale**2), axis=[0, 1]),  # [3]
-        )
+        self._fitted_count_probs.assign(count_probs)
+        self._fitted_where.assign(where)
 
     def densities(
         self, max_steps: int | None = None, *, fitted_count: bool = False

@@ -10,7 +10,7 @@ import tensorflow as tf
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation import pictures
-from air_tf.model.air import AIR
+from air_tf.model.air import AIR, to_float
 from air_tf.model.editing import SceneEditor
 from air_tf.structs import Scenes
 from air_tf.training.run_dir import RunDir, replacing
@@ -176,10 +176,9 @@ def _edits(air: AIR, images: np.ndarray, found: Scenes) -> dict[str, np.ndarray]
         def edited(i=i):
             return SceneEditor(air, found, i)
 
-        image = images[i] / np.float32(255) if images.dtype == np.uint8 else images[i]
         rows[f"image {i}"] = np.stack(
             [
-                image,
+                to_float(images[i]),
                 found.canvas[i],
                 edited().move(0, down, right).scenes().canvas[0],
                 edited().remove(0).scenes().canvas[0],

@@ -17,6 +17,7 @@ from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 from air_tf.training.diagnosis import TrainingDiverged, diagnose
+from air_tf.training.fit_priors import fit_priors
 from air_tf.training.run_dir import RunDir, replacing, write_json
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 
@@ -82,7 +83,7 @@ def train(
     some = splits["train"].images[:_NUM_FOR_PRIORS].copy()
     _fit(trainer, config, run, splits)
     air.load_weights(run.best)
-    air.fit_priors(some)
+    fit_priors(air, some)
     return _finish(air, config, run, splits["test"])
 
 
