@@ -12,6 +12,7 @@ from air_tf.training import (
     gradient_variance,
     reliability,
     seeds,
+    step_parts,
     step_speed,
 )
 from air_tf.training.diagnosis import TrainingDiverged
@@ -164,7 +165,13 @@ def test_variance_of_a_gradient(small_config, images):
 
 def test_step_times_and_importing_stays_light(config, monkeypatch):
     monkeypatch.setattr(step_speed, "_CALLS_PER_ROUND", 2)
+    monkeypatch.setattr(step_parts, "_CALLS", 2)
     result = step_speed.benchmark_step(config)
+    for part in ("forward_ms", "gradient_ms", "update_ms", "products_gflop_s"):
+        assert result[part] > 0
+    # The product of image and gates alone: forward, and backward for its weights.
+    gates = 2 * config.training.batch_size * 64 * 4 * config.model.recurrent_units
+    assert result["gflop"] * 1e9 > 2 * gates
     assert result["step_ms"] > 0 and result["num_weights"] > 0
     # Measured 0.01 s; a bound for slow machines that still shows a stray import.
     assert result["import_seconds"] < 2

@@ -15,6 +15,7 @@ from air_tf.config import RunConfig
 from air_tf.data.pipeline import training_batches
 from air_tf.model.air import AIR
 from air_tf.training.machine import machine
+from air_tf.training.step_parts import step_parts
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 
 _ROUNDS, _CALLS_PER_ROUND = 9, 4
@@ -29,7 +30,8 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
       "num_weights", the seconds of the first steps ("compile_seconds"), medians
       over rounds in milliseconds ("step_ms", with the pipeline;
       "step_ms_one_batch", the same batch again and again) and "pipeline_share",
-      the median over pairs of rounds of what the pipeline adds.
+      the median over pairs of rounds of what the pipeline adds; what `step_parts`
+      returns; "import_seconds" and "peak_memory_mb".
     """
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
@@ -75,6 +77,7 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
         "step_ms": 1e3 * statistics.median(times["pipeline"]),
         "step_ms_one_batch": 1e3 * statistics.median(times["one_batch"]),
         "pipeline_share": statistics.median(shares),
+        **step_parts(air, settings),
         "import_seconds": _import_seconds(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -104,6 +107,12 @@ def format_step(result: dict[str, Any]) -> str:
         ("steps a second", f"{1e3 / result['step_ms']:.1f}"),
         ("images a second", f"{1e3 / result['step_ms'] * result['batch_size']:.0f}"),
         ("what the input pipeline adds", f"{result['pipeline_share']:+.1%}"),
+        ("  forward", f"{result['forward_ms']:.1f} ms"),
+        ("  with backward", f"{result['gradient_ms']:.1f} ms"),
+        ("  with the optimizer", f"{result['update_ms']:.1f} ms"),
+        ("  operations", f"{result['gflop']:.2f} GFLOP"),
+        ("matrix products here", f"{result['products_gflop_s']:.0f} GFLOP/s"),
+        ("copying here", f"{result['copy_gb_s']:.0f} GB/s"),
         ("what importing air_tf adds", f"{result['import_seconds']:.2f} s"),
         ("peak memory", f"{result['peak_memory_mb']:.0f} MB"),
     ]
