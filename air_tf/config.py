@@ -12,6 +12,7 @@ from air_tf.errors import InputError
 
 OBJECTIVES = ("enumeration", "nvil", "reinforce", "vimco", "concrete", "iwae")
 MULTI_SAMPLE_OBJECTIVES = ("vimco", "iwae")
+BACKGROUNDS = ("black", "plain", "gradient", "texture")
 _NUM_PARTICLES = 5
 
 
@@ -172,6 +173,14 @@ def _known_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _require_scene(config: Any) -> None:
+    """Checks what all kinds of scenes have."""
+    _require_ints(config, "counts", None, minimum=0)
+    _require(len(config.counts) > 0, config, "counts", "at least one number")
+    _require_ints(config, "canvas_size", 2)
+    _require_int(config, "seed", 0)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SceneConfig:
     """How scenes are composed of single objects."""
@@ -191,9 +200,7 @@ class SceneConfig:
     seed: int = _setting(0, "Seed of the scenes.")
 
     def __post_init__(self):
-        _require_ints(self, "counts", None, minimum=0)
-        _require(len(self.counts) > 0, self, "counts", "at least one number")
-        _require_ints(self, "canvas_size", 2)
+        _require_scene(self)
         _require(
             len(self.shrink) == 2
             and all(_is_number(v) for v in self.shrink)
@@ -203,7 +210,45 @@ class SceneConfig:
             "shrink",
             "a mean above 0 and a standard deviation",
         )
-        _require_int(self, "seed", 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpriteConfig:
+    """How scenes of coloured shapes are drawn."""
+
+    counts: tuple[int, ...] = _setting(
+        (0, 1, 2, 3), "Numbers of objects, equally probable."
+    )
+    canvas_size: tuple[int, int] = _setting((50, 50), "Height and width in pixels.")
+    size: tuple[float, float] = _setting(
+        (10.0, 20.0),
+        "Smallest and largest side of the square that a shape fills, in pixels; all "
+        "sizes between are equally probable.",
+    )
+    rotation: bool = _setting(False, "Shapes are turned by any angle.")
+    overlap: bool = _setting(
+        False,
+        "Objects may hide a part of those drawn before them, at most "
+        "two thirds; otherwise their boxes never overlap.",
+    )
+    background: str = _setting("black", f"{', '.join(BACKGROUNDS)}.")
+    seed: int = _setting(0, "Seed of the scenes.")
+
+    def __post_init__(self):
+        _require_scene(self)
+        _require(
+            len(self.size) == 2
+            and all(_is_number(v) for v in self.size)
+            and 1 <= self.size[0] <= self.size[1],
+            self,
+            "size",
+            "two numbers of pixels, the smaller first",
+        )
+        for name in ("rotation", "overlap"):
+            _require(isinstance(getattr(self, name), bool), self, name, "true or false")
+        _require(
+            self.background in BACKGROUNDS, self, "background", ", ".join(BACKGROUNDS)
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,7 +257,7 @@ class DataConfig:
 
     dataset: str = _setting(
         "multi_digits",
-        "multi_digits or multi_mnist, also with a configuration, as in "
+        "multi_digits, multi_mnist or sprites, also with a configuration, as in "
         "multi_mnist/0-3; or your own pictures: file (--data_file) or folder "
         "(--image_dir).",
     )

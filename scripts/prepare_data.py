@@ -19,7 +19,7 @@ flags.DEFINE_string("manual_dir", None, "Folder with MNIST's original files.")
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.require("dataset", "multi_digits or multi_mnist")
+    cli.require("dataset", "multi_digits, multi_mnist or sprites")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.data.sources import prepare
 

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from air_tf.data.multi_digits import Builder
-from air_tf.data.scene_builder import scene_configs
+from air_tf.data.pool_builder import scene_configs
 
 _NUM_SCENES = {"train": 8, "validation": 3, "test": 4}
 

@@ -19,10 +19,11 @@ _SCENE_ATTEMPTS = 1000
 
 
 class Scene(NamedTuple):
-    image: np.ndarray  # [H, W, 1] uint8
+    image: np.ndarray  # [H, W, C] uint8
     boxes: np.ndarray  # [n, 4] float32: ymin, xmin, ymax, xmax in [0, 1]
     labels: np.ndarray  # [n] int64
     segmentation: np.ndarray  # [H, W, 1] uint8: k where object k - 1 shows, else 0
+    colors: np.ndarray | None = None  # [n, 3] uint8: red, green, blue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +35,35 @@ class ObjectPool:
 
 
 def compose_scene(
-    pool: ObjectPool, config: SceneConfig, *, split: int, index: int
+    pool: ObjectPool, config: SceneConfig, index: int, *, split: int
 ) -> Scene:
     """Composes scene number `index` of a split.
 
     Raises:
       InputError: if that many objects find no place on the canvas.
     """
-    rng = np.random.default_rng([config.seed, split, index])
-    count = int(rng.choice(config.counts))
     arrange = _arrange_overlapping if config.overlap else _arrange_apart
+    return try_until_found(
+        lambda count, rng: arrange(pool, config, count, rng),
+        config,
+        rng=np.random.default_rng([config.seed, split, index]),
+    )
+
+
+def try_until_found(arrange, config, *, rng: np.random.Generator) -> Scene:
+    """A scene of as many objects as `config` draws.
+
+    Args:
+      arrange: of a number of objects and `rng`; None where they found no place.
+      config: with `counts` and `canvas_size`.
+      rng: of this scene alone.
+
+    Raises:
+      InputError: if they find none.
+    """
+    count = int(rng.choice(config.counts))
     for _ in range(_SCENE_ATTEMPTS):
-        scene = arrange(pool, config, count, rng)
+        scene = arrange(count, rng)
         if scene is not None:
             return scene
     height, width = config.canvas_size
@@ -59,19 +77,20 @@ def _arrange_apart(pool, config, count, rng) -> Scene | None:
     boxes, labels = [], []
     for _ in range(count):
         ink, label = _draw_object(pool, config, rng)
-        top, left, bottom, right = _ink_box(ink)
+        top, left, bottom, right = ink_box(ink)
         ink = ink[top:bottom, left:right]
-        box = _free_box(ink.shape, boxes, canvas.shape, rng)
+        box = free_box(ink.shape, boxes, canvas.shape, rng)
         if box is None:
             return None
         canvas[box[0] : box[2], box[1] : box[3]] = ink
         boxes.append(box)
         labels.append(label)
         segmentation[box[0] : box[2], box[1] : box[3]][ink > 0] = len(boxes)
-    return _scene(canvas, boxes, labels, segmentation)
+    return describe_scene(canvas[..., np.newaxis], boxes, labels, segmentation)
 
 
-def _free_box(shape, boxes, canvas_shape, rng):
+def free_box(shape, boxes, canvas_shape, rng):
+    """(top, left, bottom, right) somewhere on the canvas, off `boxes`, or None."""
     room = np.subtract(canvas_shape, shape)
     if room.min() < 0:
         return None
@@ -104,14 +123,15 @@ def _arrange_overlapping(pool, config, count, rng) -> Scene | None:
         height, width = picture.shape
         place = (slice(top, top + height), slice(left, left + width))
         canvas[place] += picture
-        boxes.append(_ink_box(picture) + np.array([top, left, top, left]))
+        boxes.append(ink_box(picture) + np.array([top, left, top, left]))
         labels.append(label)
         # Where ink lies on ink, the pixel is the brighter one's.
         segmentation[place][picture > brightest[place]] = len(boxes)
         brightest[place] = np.maximum(brightest[place], picture)
     if canvas.max(initial=0) > 255:
         return None
-    return _scene(canvas.astype(np.uint8), boxes, labels, segmentation)
+    image = canvas.astype(np.uint8)[..., np.newaxis]
+    return describe_scene(image, boxes, labels, segmentation)
 
 
 def _draw_object(pool, config, rng):
@@ -127,19 +147,21 @@ def _draw_object(pool, config, rng):
             return pixels, int(pool.labels[index])
 
 
-def _ink_box(pixels) -> np.ndarray:
+def ink_box(pixels) -> np.ndarray:
     """(top, left, bottom, right) of the pixels above 0."""
     rows = np.flatnonzero(pixels.any(axis=1))
     columns = np.flatnonzero(pixels.any(axis=0))
     return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
 
 
-def _scene(canvas, boxes, labels, segmentation) -> Scene:
-    height, width = canvas.shape
+def describe_scene(canvas, boxes, labels, segmentation, colors=None) -> Scene:
+    """A `Scene` of a canvas [H, W, C], segmentation [H, W] and boxes in pixels."""
+    height, width = segmentation.shape
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     return Scene(
-        image=canvas[..., np.newaxis],
+        image=canvas,
         boxes=boxes / np.array([height, width, height, width], np.float32),
         labels=np.array(labels, np.int64),
         segmentation=segmentation[..., np.newaxis],
+        colors=colors,
     )

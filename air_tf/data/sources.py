@@ -13,7 +13,7 @@ from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
-BUILDERS = ("multi_digits", "multi_mnist")
+BUILDERS = ("multi_digits", "multi_mnist", "sprites")
 USER_SOURCES = ("file", "folder")
 MIN_USER_IMAGES = 10
 _READ_BATCH = 1000

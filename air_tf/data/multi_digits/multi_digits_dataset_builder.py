@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from air_tf.data.scene_builder import SceneBuilder, scene_configs
+from air_tf.data.pool_builder import PoolBuilder, scene_configs
 from air_tf.data.scenes import ObjectPool
 
 # Digits are drawn as MNIST's are: in a box of 20x20 within 28x28 pixels.
@@ -11,7 +11,7 @@ _BOX, _MARGIN = 20, 4
 _NUM_VALIDATION = _NUM_TEST = 200
 
 
-class Builder(SceneBuilder):
+class Builder(PoolBuilder):
     """TFDS builder `multi_digits`: needs no download."""
 
     BUILDER_CONFIGS = scene_configs({"train": 20000, "validation": 2000, "test": 5000})

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from air_tf.data.scene_builder import SceneBuilder, scene_configs
+from air_tf.data.pool_builder import PoolBuilder, scene_configs
 from air_tf.data.scenes import ObjectPool
 
 # The last digits of MNIST's training split are kept for validation.
@@ -13,7 +13,7 @@ _SOURCE_SPLITS = {
 }
 
 
-class Builder(SceneBuilder):
+class Builder(PoolBuilder):
     """TFDS builder `multi_mnist`, made from TFDS' `mnist`."""
 
     BUILDER_CONFIGS = scene_configs({"train": 60000, "validation": 5000, "test": 10000})
