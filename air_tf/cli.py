@@ -181,8 +181,13 @@ def _numbers(part, field, texts) -> tuple:
         ) from None
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Runs a program: what users can put right is one line, without traceback."""
+def run(main: Callable[[], int | None], *, resumes: bool = False) -> None:
+    """Runs a program: what users can put right is one line, without traceback.
+
+    Args:
+      main: gets the arguments that are no flags, the program's name first.
+      resumes: whether an interrupted program goes on where it was.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def guarded(argv):
@@ -202,6 +207,7 @@ def run(main: Callable[[], int | None]) -> None:
             what = " ".join(str(error.strerror or error).split())
             sys.exit(f"error: {where}{what}")
         except KeyboardInterrupt:
-            sys.exit("interrupted; the same command takes up a training again")
+            hint = "; the same command goes on where it was" if resumes else ""
+            sys.exit(f"interrupted{hint}")
 
     app.run(guarded)

@@ -43,8 +43,8 @@ def main(argv):
     cli.expect_no_arguments(argv)
     chosen = [mode for mode in _MODES if flags.FLAGS[mode].value]
     if len(chosen) != 1:
-        found = " and ".join(chosen) or "nothing"
-        raise InputError(f"{found} is chosen; expected one of {', '.join(_MODES)}")
+        found = " and ".join(chosen) or "none"
+        raise InputError(f"expected one of --{', --'.join(_MODES)}; found {found}")
     {"serving": _serving, "edge": _edge, "step": _step}.get(chosen[0], _training)()
 
 
@@ -97,4 +97,4 @@ def _training():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, resumes=True)

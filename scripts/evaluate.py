@@ -56,7 +56,11 @@ def main(argv):
     cli.require_new_file("output")
     cli.require_new_file("report")
     if flags.FLAGS.report and flags.FLAGS.report == flags.FLAGS.output:
-        raise InputError(f"report and output are both {flags.FLAGS.report}")
+        raise InputError(
+            f"report {flags.FLAGS.report} is --output, too; expected another"
+        )
+    if flags.FLAGS["num_samples"].present and flags.FLAGS.bound != "iwae":
+        raise InputError("num_samples is given; expected none without --bound=iwae")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.evaluate_run import evaluate_run

@@ -71,7 +71,9 @@ def test_every_seed_is_reported_and_none_trained_twice(config, tmp_path, monkeyp
     other = dataclasses.replace(
         config, training=dataclasses.replace(config.training, steps=5)
     )
-    with pytest.raises(InputError, match="holds results of another config"):
+    with pytest.raises(
+        InputError, match=r"another config, which differs in steps \(there"
+    ):
         seeds.train_seeds(other, range(1), folder)
 
 

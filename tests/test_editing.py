@@ -68,3 +68,7 @@ def test_numbers_that_are_not_there(air, scenes):
     for edit in (editor.remove, lambda n: editor.move(n, 0, 0)):
         with pytest.raises(InputError, match="number is 2; the scene has 2 objects"):
             edit(2)
+    for edit in (editor.move, editor.duplicate):
+        for amount in (float("nan"), "a", None):
+            with pytest.raises(InputError, match="expected a finite number"):
+                edit(0, 0.1, amount)

@@ -169,8 +169,8 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
     ("serving_client", ["--server=a:1"], ["no picture is named"]),
     ("prepare_data", [], ["--dataset is missing"]),
-    ("benchmark", [], ["nothing is chosen; expected one of reliability, objectives"]),
-    ("benchmark", ["--step", "--edge"], ["step and edge is chosen; expected one"]),
+    ("benchmark", [], ["expected one of --reliability, --objectives", "found none"]),
+    ("benchmark", ["--step", "--edge"], ["found step and edge"]),
     ("benchmark", ["--reliability"], ["--output_dir is missing"]),
     (
         "benchmark",
@@ -193,7 +193,12 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     (
         "evaluate",
         ["--model_dir=run", "--output=e.json", "--report=e.json"],
-        ["--report and output are both e.json"],
+        ["--report e.json is --output, too"],
+    ),
+    (
+        "evaluate",
+        ["--model_dir=run", "--num_samples=9"],
+        ["--num_samples is given; expected none without --bound=iwae"],
     ),
     ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
     (

@@ -14,6 +14,13 @@ from air_tf.model import spatial
 from air_tf.model.air import AIR, to_float
 from air_tf.structs import ImageSet
 
+# What `linear_probe` finds out.
+FIGURES = (
+    "probe_accuracy",
+    "probe_accuracy_pixels",
+    "probe_num_train",
+    "probe_num_test",
+)
 _MIN_IOU = 0.5
 _BATCH_SIZE = 250
 

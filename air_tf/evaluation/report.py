@@ -14,8 +14,8 @@ from air_tf.evaluation.table import table_rows
 from air_tf.model.air import AIR, to_float
 from air_tf.structs import ImageSet
 
-_MAX_IMAGES = 1000  # that pictures are chosen from
 _NUM_PICTURES = 8
+_BATCH = 1000
 
 # Nothing may be loaded from anywhere: the browser itself sees to it.
 _PAGE = """<!DOCTYPE html>
@@ -76,7 +76,7 @@ def report(air: AIR, images: ImageSet, result: dict[str, Any], title: str) -> st
             "numbers are images in a bin.</p>",
             _picture(_reliability_diagram(result), "Reliability diagram of the count"),
         ]
-    body += _pictures(air, images.head(_MAX_IMAGES), result["max_steps_per_image"])
+    body += _pictures(air, images, result["max_steps_per_image"])
     return _PAGE.format(title=html.escape(title), body="\n".join(body))
 
 
@@ -136,10 +136,12 @@ def _reliability_diagram(result) -> Figure:
 def _pictures(air: AIR, images: ImageSet, max_steps: int) -> list[str]:
     """Best, typical and worst of the images that hold or are given objects."""
     scenes = air.infer(images.images, max_steps=max_steps)
-    x = to_float(images.images).numpy()
-    error = np.square(x - scenes.canvas).mean(axis=(1, 2, 3))
-    energy = np.square(x).mean(axis=(1, 2, 3))
-    explained = 1.0 - error / np.maximum(energy, 1e-6)
+    explained = np.concatenate(
+        [
+            _explained(images.images[i : i + _BATCH], scenes.canvas[i : i + _BATCH])
+            for i in range(0, len(images.images), _BATCH)
+        ]
+    )
     something = scenes.num_objects > 0
     if images.counts is not None:
         something |= images.counts > 0
@@ -158,7 +160,7 @@ def _pictures(air: AIR, images: ImageSet, max_steps: int) -> list[str]:
     for name, chosen in groups.items():
         parts.append(f"<h2>{name}</h2>")
         if not len(chosen):
-            parts.append(f"<p>None of the first {len(images.images):,} images.</p>")
+            parts.append(f"<p>None of {len(images.images):,} images.</p>")
             continue
         if name in ("Best", "Typical", "Worst"):
             low, high = explained[chosen].min(), explained[chosen].max()
@@ -173,6 +175,13 @@ def _pictures(air: AIR, images: ImageSet, max_steps: int) -> list[str]:
         )
         parts.append(_picture(figure, f"{name}: inputs above reconstructions"))
     return parts
+
+
+def _explained(images, canvas) -> np.ndarray:
+    """Share of the sum of squares of an image's pixels: [N]."""
+    x = to_float(images).numpy()
+    error = np.square(x - canvas).mean(axis=(1, 2, 3))
+    return 1.0 - error / np.maximum(np.square(x).mean(axis=(1, 2, 3)), 1e-6)
 
 
 def _picture(figure: Figure, description: str) -> str:

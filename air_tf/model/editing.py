@@ -1,5 +1,8 @@
 """Scenes changed by hand: objects moved, removed and duplicated."""
 
+import math
+import numbers
+
 import numpy as np
 
 from air_tf.errors import InputError
@@ -24,7 +27,7 @@ class SceneEditor:
     """
 
     def __init__(self, air: AIR, scenes: Scenes, index: int = 0):
-        if not 0 <= index < len(scenes.num_objects):
+        if index not in range(len(scenes.num_objects)):
             raise InputError(
                 f"index is {index}; expected 0 to {len(scenes.num_objects) - 1}"
             )
@@ -66,7 +69,7 @@ class SceneEditor:
         return self._air.describe(where, what, present)
 
     def _check(self, number: int) -> None:
-        if not 0 <= number < len(self._where):
+        if number not in range(len(self._where)):
             raise InputError(
                 f"number is {number}; the scene has {len(self._where)} objects, "
                 "numbered from 0"
@@ -75,4 +78,7 @@ class SceneEditor:
 
 def _shift(down: float, right: float) -> np.ndarray:
     """A change of (scale, shift_y, shift_x); the canvas is 2 high and wide."""
+    for name, value in (("down", down), ("right", right)):
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise InputError(f"{name} is {value!r}; expected a finite number")
     return np.array([0.0, 2.0 * down, 2.0 * right])

@@ -8,7 +8,7 @@ from air_tf.config import DataConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
-from air_tf.evaluation.codes import labelled_codes, linear_probe
+from air_tf.evaluation.codes import FIGURES, labelled_codes, linear_probe
 from air_tf.evaluation.evaluate import evaluate
 from air_tf.evaluation.report import report
 from air_tf.structs import ImageSet
@@ -44,8 +44,8 @@ def evaluate_run(
 
     Returns:
       What `air_tf.evaluation.evaluate` returns, with the dataset and the split, and
-      with "iwae" and "num_samples" if asked for, and where labels are known with what
-      `linear_probe` returns, fitted to training scenes.
+      with "iwae" and "num_samples" if asked for, and with what `linear_probe` returns,
+      fitted to training scenes: None where labels are not known.
 
     Raises:
       InputError: for a run or images that can't be used.
@@ -79,6 +79,7 @@ def evaluate_run(
             max_steps=max_steps,
             fitted_count=fitted_count,
         )
+    result |= dict.fromkeys(FIGURES)
     if train is not None and split != "train":
         result |= linear_probe(
             *(labelled_codes(air, part, max_steps) for part in (train, images))

@@ -214,16 +214,21 @@ def to_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _require_same(path, wanted: Mapping, found: Mapping) -> None:
+def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
+    """What differs between two configs as dictionaries, in words."""
     differing = []
     for part in ("model", "data", "training"):
-        old = found.get(part, {})
-        new = wanted[part]
+        old, new = found.get(part, {}), wanted[part]
         differing += [
             f"{name} (there {old.get(name)!r}, here {new.get(name)!r})"
             for name in sorted({*old, *new})
             if name not in _PATHS and old.get(name) != new.get(name)
         ]
+    return differing
+
+
+def _require_same(path, wanted: Mapping, found: Mapping) -> None:
+    differing = differing_settings(wanted, found)
     if found.get("data_fingerprint") != wanted["data_fingerprint"]:
         differing.append("the images themselves")
     if differing:

@@ -15,7 +15,13 @@ from air_tf.config import RunConfig
 from air_tf.errors import InputError
 from air_tf.training.diagnosis import TrainingDiverged
 from air_tf.training.machine import machine
-from air_tf.training.run_dir import RunDir, read_json, to_json, write_json
+from air_tf.training.run_dir import (
+    RunDir,
+    differing_settings,
+    read_json,
+    to_json,
+    write_json,
+)
 from air_tf.training.train import train
 
 THRESHOLDS = (0.90, 0.95, 0.975, 0.98, 0.99)
@@ -55,10 +61,11 @@ def train_seeds(
     results = {"machine": machine(), "config": settings, "seeds": {}}
     if file.exists():
         results = read_json(file)
-        if results["config"] != settings:
+        differing = differing_settings(settings, results["config"])
+        if differing:
             raise InputError(
-                f"{file} holds results of another config; expected the same or "
-                "another --output_dir"
+                f"{file} holds results of another config, which differs in "
+                f"{', '.join(differing)}; expected the same or another --output_dir"
             )
     else:
         try:
