@@ -12,6 +12,7 @@ from air_tf.errors import InputError
 
 OBJECTIVES = ("enumeration", "nvil", "reinforce", "vimco", "concrete", "iwae")
 MULTI_SAMPLE_OBJECTIVES = ("vimco", "iwae")
+INFERENCES = ("recurrent", "difference")
 BACKGROUNDS = ("black", "plain", "gradient", "texture")
 _NUM_PARTICLES = 5
 
@@ -83,14 +84,26 @@ class AIRConfig:
         (28, 28), "Height and width of a glimpse, in pixels."
     )
     z_what_size: int = _setting(50, "D, the size of an object's appearance code.")
+    inference: str = _setting(
+        "recurrent",
+        "What a step remembers: an LSTM's state (recurrent), or what has been drawn so "
+        "far, which it subtracts from the image (difference).",
+    )
     look_pooling: int = _setting(
         2,
-        "The LSTM, which decides where to look, sees the mean of each square of so "
-        "many pixels a side; glimpses are always read from the image itself.",
+        "The network that decides where to look sees the mean of each square of so "
+        "many pixels a side; glimpses are always read at full resolution.",
     )
-    recurrent_units: int = _setting(256, "Units of the LSTM that moves attention.")
+    look_units: tuple[int, ...] = _setting(
+        (64, 64),
+        "Layers of the network that sees the surroundings of every cell of 4 x 4 such "
+        "squares, in the difference form.",
+    )
+    recurrent_units: int = _setting(
+        256, "Units of the LSTM that decides where to look, in the recurrent form."
+    )
     where_units: tuple[int, ...] = _setting(
-        (200,), "Hidden layers from the LSTM to presence and z_where."
+        (200,), "Hidden layers from what a step sees to presence and z_where."
     )
     encoder_units: tuple[int, ...] = _setting(
         (200,), "Hidden layers of the glimpse encoder, q(z_what | glimpse)."
@@ -116,6 +129,11 @@ class AIRConfig:
 
     def __post_init__(self):
         _require_ints(self, "image_shape", 3, minimum=1)
+        _require(
+            self.inference in INFERENCES, self, "inference", " or ".join(INFERENCES)
+        )
+        _require_ints(self, "look_units", None)
+        _require(len(self.look_units) > 0, self, "look_units", "at least one")
         _require_int(self, "max_steps_per_image", 1)
         _require_ints(self, "glimpse_size", 2)
         for name in ("look_pooling", "z_what_size", "recurrent_units"):

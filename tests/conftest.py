@@ -41,6 +41,7 @@ def small_config():
         image_shape=(16, 16, 1),
         glimpse_size=(8, 8),
         z_what_size=4,
+        look_units=(4, 8),
         recurrent_units=8,
         where_units=(8,),
         encoder_units=(8,),

@@ -1,22 +1,28 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf.config import INFERENCES
 from air_tf.model.air import AIR
 from air_tf.model.attend import ENDED_LOGIT
 
 
 def _set_presence(air, kernel, bias):
-    """Presence logits become `kernel * h_0 + bias`, the other outputs stay."""
-    layer = air.attend._where_head._mlp._output
+    """Presence logits become `kernel * hidden + bias`, the other outputs stay."""
+    if air.config.inference == "difference":
+        layer = air.attend._cell_head._linear._output
+    else:
+        layer = air.attend._where_head._mlp._output
     weights, biases = layer.get_weights()
     weights[:, 0], biases[0] = kernel, bias
     layer.set_weights([weights, biases])
 
 
-@pytest.fixture
-def air(small_config):
-    return AIR(small_config)
+@pytest.fixture(params=INFERENCES)
+def air(small_config, request):
+    return AIR(dataclasses.replace(small_config, inference=request.param))
 
 
 def test_an_empty_batch_takes_one_trip(air, images):
@@ -60,7 +66,8 @@ def _bright_means_present(air):
     _set_presence(air, kernel, -100.0 * np.tanh(np.tanh(0.3)))
 
 
-def test_every_image_has_the_result_it_has_alone(air):
+def test_every_image_has_the_result_it_has_alone(small_config):
+    air = AIR(dataclasses.replace(small_config, inference="recurrent"))
     _bright_means_present(air)
     images = np.stack([np.full((16, 16, 1), v, np.float32) for v in (0.0, 0.9, 0.1)])
     together = air.infer(images)
@@ -73,6 +80,32 @@ def test_every_image_has_the_result_it_has_alone(air):
             np.testing.assert_allclose(
                 getattr(alone, name)[0], getattr(together, name)[i], atol=1e-6
             )
+
+
+def test_a_difference_step_sees_what_is_left_and_nothing_else(small_config, images):
+    """Step 2 of an image is step 1 of the image minus the first object."""
+    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    _set_presence(air, np.linspace(-3, 3, 8), 0.1)
+    both = air(images, max_steps=2)
+    rest = images - both.object_image[:, 0]
+    alone = air(rest, max_steps=1)
+    assert np.abs(both.object_image[:, 0]).max() > 0.05
+    for name in ("presence_logits", "z_where", "z_what"):
+        np.testing.assert_allclose(
+            getattr(alone.inference, name)[:, 0],
+            getattr(both.inference, name)[:, 1],
+            atol=1e-5,
+        )
+
+
+def test_where_a_difference_step_drew_is_data_to_later_steps(small_config, images):
+    """No gradient flows from a step's window through the canvas to the next step."""
+    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    with tf.GradientTape() as tape:
+        output = air(images, max_steps=2)
+        later = tf.reduce_sum(output.inference.presence_logits[:, 1])
+    for gradient in tape.gradient(later, air.decoder.trainable_variables):
+        assert gradient is None
 
 
 def test_stopping_early_changes_no_count(air, images):

@@ -1,5 +1,6 @@
 """Converted models: numbers, early stop, sizes, and where TensorFlow is not."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -55,6 +56,26 @@ def test_counts_agree_with_keras(converted, format, learnt_run, held_out_scenes)
     assert on_new.count_agreement >= (1.0 if exact else 0.99)
     assert on_new.mean_iou >= (0.995 if exact else 0.95)
     assert on_new.code_error <= on_new.code_scale * (0.005 if exact else 0.1)
+
+
+def test_the_difference_form_converts(small_config, images, tmp_path):
+    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    # Some of the images have an object, in whatever they differ.
+    layer = air.attend._cell_head._linear._output
+    kernel, bias = layer.get_weights()
+    kernel[:, 0] *= 300.0
+    layer.set_weights([kernel, bias])
+    bias[0] = 0.5 - np.median(air(images).inference.presence_logits[:, 0])
+    layer.set_weights([kernel, bias])
+    file = tmp_path / "air.tflite"
+    file.write_bytes(to_tflite(air, _LOOP, images))
+    edge, keras_scenes = EdgeModel(file).infer(images), air.infer(images)
+    assert 0 < keras_scenes.num_objects.astype(bool).sum() < 5
+    np.testing.assert_array_equal(edge.num_objects, keras_scenes.num_objects)
+    for name in ("z_where", "z_what", "canvas", "boxes"):
+        np.testing.assert_allclose(
+            getattr(edge, name), getattr(keras_scenes, name), atol=1e-4
+        )
 
 
 def test_sizes(converted):

@@ -339,3 +339,17 @@ def test_particles_are_samples_of_the_same_image(air, images):
     assert result.objective.elbo.shape == (15,)
     bound = -result.objective.loss
     assert np.isfinite(bound).all()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_trains_the_difference_form(small_config, images, objective):
+    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    config = TrainingConfig(objective=objective, steps=3)
+    trainer = Trainer(air, config)
+    trainer.compile(optimizer=make_optimizer(config), jit_compile=False)
+    before = [weight.numpy() for weight in air.trainable_variables]
+    history = trainer.fit(np.tile(images, (4, 1, 1, 1)), batch_size=5, verbose=0)
+    assert np.isfinite(history.history["elbo"]).all()
+    for weight, old in zip(air.trainable_variables, before, strict=True):
+        assert np.isfinite(weight.numpy()).all()
+        assert np.abs(weight - old).max() > 0

@@ -19,7 +19,16 @@ _ROOMS = [
     "cli",
 ]
 # Within the model, the order in which one part is built on another.
-_MODEL = ["spatial", "networks", "distributions", "attend", "air", "editing"]
+_MODEL = [
+    "spatial",
+    "networks",
+    "distributions",
+    "attend",
+    "recurrent",
+    "difference",
+    "air",
+    "editing",
+]
 
 
 def _imports(path):

@@ -129,7 +129,7 @@ def to_tflite(air: AIR, settings: dict[str, Any], calibration: np.ndarray) -> by
     )
     try:
         if format == "int8":
-            heads = {networks.WHERE_OUTPUTS, 2 * air.config.z_what_size}
+            heads = networks.HEAD_OUTPUTS | {2 * air.config.z_what_size}
             content = _quantise(module, calibration, batch or 1, heads)
         else:
             converter = _converter(module)

@@ -30,7 +30,11 @@ from air_tf.config import AIRConfig
 from air_tf.data.images import check_images
 from air_tf.errors import InputError
 from air_tf.model import attend, distributions, networks, spatial
+from air_tf.model.difference import DifferenceAttend
+from air_tf.model.recurrent import RecurrentAttend
 from air_tf.structs import AIROutput, Densities, NormalParams, Scenes
+
+_ATTEND = {"recurrent": RecurrentAttend, "difference": DifferenceAttend}
 
 # A drawn object ends where its pixels fall below this intensity.
 BOX_THRESHOLD = 0.1
@@ -51,7 +55,7 @@ class AIR(keras.Model):
         # Images stay float32 under mixed precision; layers cast for themselves.
         super().__init__(autocast=False, **kwargs)
         self.config = config or AIRConfig()
-        self.attend = attend.RecurrentAttend(
+        self.attend = _ATTEND[self.config.inference](
             self.config, dtype=self.dtype_policy, name="attend"
         )
         self.decoder = networks.GlimpseDecoder(
@@ -256,7 +260,7 @@ class AIR(keras.Model):
           seed: [2] int32, needed to sample; the same seed draws the same.
           max_steps: T; that of the config if omitted.
           stop_early: ends the loop with the last object of the batch, see
-            `RecurrentAttend.call`. Only score functions do without all T steps.
+            `Attend.call`. Only score functions do without all T steps.
           unroll: T copies of the step instead of a loop, see there.
           training: unused; Keras passes it.
 
@@ -282,6 +286,7 @@ class AIR(keras.Model):
             )
         inference = self.attend(
             images,
+            draw=self._draw_one,
             max_steps=steps,
             noise=noise,
             stop_early=stop_early,
@@ -307,6 +312,7 @@ class AIR(keras.Model):
         """
         inference = self.attend(
             images,
+            draw=self._draw_one,
             max_steps=max_steps,
             noise=None,
             stop_early=not unroll,
@@ -380,6 +386,10 @@ class AIR(keras.Model):
                 f"max_steps is {steps}; expected a whole number of at least 1"
             )
         return steps
+
+    def _draw_one(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
+        """One object for each image: [B, 3] and [B, D] to [B, H, W, C]."""
+        return self.draw_objects(z_where[:, tf.newaxis], z_what[:, tf.newaxis])[:, 0]
 
     def _compose(self, object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
         """Adds up the present objects: [B, T, H, W, C] to [B, H, W, C]."""

@@ -3,10 +3,13 @@
 Step t looks at the image with what it remembers, says whether there is one
 more object (z_pres_t) and in which window (z_where_t), reads the glimpse in
 that window and encodes it (z_what_t) (Eslami et al. 2016, section 2.2 and
-figure 2).
+figure 2). What it remembers makes the form: an LSTM's state (`recurrent`), or
+what has been drawn so far (`difference`).
 """
 
-from typing import NamedTuple
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -45,10 +48,18 @@ class Counting(NamedTuple):
     ended: tf.Tensor  # [B] bool
 
 
+class Search(NamedTuple):
+    """Where a step looks."""
+
+    presence_logits: tf.Tensor  # [B]
+    q_where_params: NormalParams  # [B, 3]
+    source: tf.Tensor  # [B, H, W, C], what the glimpse is read from
+    memory: Any  # of the form, [B, ...]
+
+
 class LoopState(NamedTuple):
     step: tf.Tensor  # [] int32
-    memory: networks.LSTMState  # [B, U]
-    latents: tf.Tensor  # [B, 3 + D], z_where and z_what of the step before
+    memory: Any  # of the form, [B, ...]
     counting: Counting  # [B]
     results: StepResult  # each [B, T, ...]
 
@@ -65,37 +76,58 @@ def draw_noise(
     )
 
 
-class RecurrentAttend(keras.layers.Layer):
-    """The attend loop whose steps remember each other through an LSTM."""
+# Draws an object of z_where [B, 3] and z_what [B, D] alone: [B, H, W, C].
+Draw = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class Attend(keras.layers.Layer, abc.ABC):
+    """The attend loop, whatever its steps remember."""
 
     def __init__(self, config: AIRConfig, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self._config = config
-        policy = self.dtype_policy
-        self._lstm = networks.ImageLSTM(
-            pooling=config.look_pooling, units=config.recurrent_units, dtype=policy
-        )
-        self._where_head = networks.WhereHead(
-            hidden_units=config.where_units,
-            scale_loc=config.where_prior_loc[0],
-            dtype=policy,
-        )
+        self._make_look()
         self._encoder = networks.GlimpseEncoder(
             hidden_units=config.encoder_units,
             z_what_size=config.z_what_size,
-            dtype=policy,
+            dtype=self.dtype_policy,
         )
 
     def build(self, image_shape):
+        del image_shape
         config = self._config
-        self._lstm.build(config.image_shape, 3 + config.z_what_size)
-        self._where_head.build((None, config.recurrent_units))
+        self._build_look()
         self._encoder.build((None, *config.glimpse_size, config.image_shape[2]))
+
+    @abc.abstractmethod
+    def _make_look(self) -> None:
+        """Makes the networks that say where to look."""
+
+    @abc.abstractmethod
+    def _build_look(self) -> None:
+        """Builds them."""
+
+    @abc.abstractmethod
+    def _look(self, images: tf.Tensor) -> Any:
+        """What is the same on every step."""
+
+    @abc.abstractmethod
+    def _initial_memory(self, images: tf.Tensor, look: Any) -> Any:
+        """What the first step remembers."""
+
+    @abc.abstractmethod
+    def _search(self, images: tf.Tensor, look: Any, memory: Any) -> Search:
+        """Whether there is one more object, and its window."""
+
+    @abc.abstractmethod
+    def _remember(self, memory: Any, result: StepResult, draw: Draw) -> Any:
+        """Memory after the object that was found."""
 
     def call(
         self,
         images: tf.Tensor,
         *,
+        draw: Draw,
         max_steps: int,
         noise: Noise | None,
         stop_early: bool,
@@ -105,6 +137,7 @@ class RecurrentAttend(keras.layers.Layer):
 
         Args:
           images: [B, H, W, C] float32.
+          draw: the decoder, for forms that look at what has been drawn.
           max_steps: T, static; need not be the T of training.
           noise: for samples of q; None for its means and the most probable
             count.
@@ -123,7 +156,7 @@ class RecurrentAttend(keras.layers.Layer):
         if unroll and stop_early:
             raise ValueError("an unrolled loop can't stop early")
         batch = tf.shape(images)[0]
-        look = self._lstm.look(images)  # [B, 4U]
+        look = self._look(images)
 
         def cond(state: LoopState) -> tf.Tensor:
             # Without stop_early no image ever ends.
@@ -139,10 +172,8 @@ class RecurrentAttend(keras.layers.Layer):
                 step_noise = tf.nest.map_structure(
                     lambda x: tf.gather(x, t, axis=1), noise
                 )
-            memory, result = self._step(
-                images, look, state.memory, state.latents, step_noise
-            )
-            latents = tf.concat([result.z_where, result.z_what], axis=-1)
+            memory, result = self._step(images, look, state.memory, step_noise)
+            memory = self._remember(memory, result, draw)
             counting = state.counting
             if stop_early:
                 logits = tf.where(counting.ended, ENDED_LOGIT, result.presence_logits)
@@ -152,13 +183,13 @@ class RecurrentAttend(keras.layers.Layer):
                 LoopState(
                     step=t + 1,
                     memory=memory,
-                    latents=latents,
                     counting=counting,
                     results=_write(state.results, result, t, max_steps),
                 ),
             )
 
-        final = self._initial_state(look, batch, max_steps)
+        memory = self._initial_memory(images, look)
+        final = self._initial_state(memory, batch, max_steps)
         if unroll:
             for _ in range(max_steps):
                 (final,) = body(final)
@@ -175,17 +206,21 @@ class RecurrentAttend(keras.layers.Layer):
             num_trips=tf.fill([batch], final.step),
         )
 
-    def _step(self, images, look, memory, latents, noise):
+    def _step(self, images, look, memory, noise):
         """One attend step, [B, ...]: new memory and what was found."""
-        memory = self._lstm(look, tf.cast(latents, look.dtype), memory)
-        presence_logits, q_where = self._where_head(memory.h)
+        search = self._search(images, look, memory)
+        q_where = search.q_where_params
         z_where = _sample(q_where, noise and noise.where)  # [B, 3]
-        glimpse = spatial.extract_glimpses(images, z_where, self._config.glimpse_size)
+        glimpse = spatial.extract_glimpses(
+            search.source, z_where, self._config.glimpse_size
+        )
         q_what = self._encoder(glimpse)
         z_what = _sample(q_what, noise and noise.what)  # [B, D]
-        return memory, StepResult(presence_logits, q_where, z_where, q_what, z_what)
+        return search.memory, StepResult(
+            search.presence_logits, q_where, z_where, q_what, z_what
+        )
 
-    def _initial_state(self, look, batch, max_steps) -> LoopState:
+    def _initial_state(self, memory, batch, max_steps) -> LoopState:
         code = self._config.z_what_size
 
         def buffer(*shape, value=0.0):
@@ -197,8 +232,7 @@ class RecurrentAttend(keras.layers.Layer):
 
         return LoopState(
             step=tf.constant(0),
-            memory=self._lstm.initial_state(look),
-            latents=tf.zeros([batch, 3 + code]),
+            memory=memory,
             counting=Counting(
                 log_reached=tf.zeros([batch]),
                 log_best=tf.fill([batch], -float("inf")),

@@ -1,19 +1,31 @@
 """The networks of q and p, as Keras layers."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from air_tf.model import spatial
 from air_tf.structs import NormalParams
 
 # Floors of the posterior standard deviations. Without them a posterior can
 # shrink to a point, and its KL and gradient to infinity.
 MIN_WHERE_SCALE = 0.01
 MIN_WHAT_SCALE = 0.001
-# Of `WhereHead`: a presence logit, and mean and raw deviation of z_where.
-WHERE_OUTPUTS = 7
+# Mean and raw deviation of z_where.
+WHERE_OUTPUTS = 6
+# Of `CellHead`: a presence logit, and mean of z_where.
+_CELL_OUTPUTS = 4
+# Of the heads that say where objects are.
+HEAD_OUTPUTS = {WHERE_OUTPUTS, 1 + WHERE_OUTPUTS, _CELL_OUTPUTS}
+# Of their last weights, over those of other layers.
+_HEAD_GAIN = 0.1
+# Of `CellFeatures`, in pooled pixels: how far cells are apart, what each of them sees,
+# and, in cells, how far from its centre it may put a window: neighbours overlap.
+_STRIDE, _PATCH, _REACH = 4, 14, 1.5
 # Raw value at which a posterior starts: softplus(-2) = 0.13.
 _INITIAL_RAW_SCALE = -2.0
 
@@ -129,30 +141,155 @@ class ImageLSTM(keras.layers.Layer):
         return LSTMState(h=tf.sigmoid(o) * tf.tanh(c), c=c)
 
 
-class WhereHead(keras.layers.Layer):
-    """Factors q(z_pres_t | z_pres_{t-1}, h_t) and q(z_where_t | h_t).
+class CellFeatures(keras.layers.Layer):
+    """The same MLP at every cell of a grid, each seeing the patch around it.
 
-    Means stay in bounds: windows between nothing and the whole canvas, with
-    their centres on it.
+    A convolution of one large kernel and stride, as two products with constant
+    matrices that cut the patches and one with the weights: faster than others, and
+    its time is linear in the canvas.
+
+    Args:
+      pooling: the image is averaged over squares of so many pixels a side; cells are
+        4 of these apart and see 14.
+      hidden_units: of the MLP; the last are the features.
     """
 
-    def __init__(
-        self,
-        *,
-        hidden_units: Sequence[int],
-        scale_loc: float,
-        **kwargs,
-    ):
+    def __init__(self, *, pooling: int, hidden_units: Sequence[int], **kwargs):
         super().__init__(**kwargs)
-        logit = float(tf.math.log(scale_loc / (1.0 - scale_loc)))
-        bias = [0.0, logit, 0.0, 0.0] + [_INITIAL_RAW_SCALE] * 3
-        # The first windows should look where the prior expects them, not
-        # where random weights happen to point.
+        self._pool = keras.layers.AveragePooling2D(
+            pooling, padding="same", dtype=self.dtype_policy
+        )
+        *hidden, features = hidden_units
+        self._mlp = MLP(
+            hidden_units=hidden, output_units=features, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        _, height, width, channels = self._pool.compute_output_shape(input_shape)
+        self._rows, self._columns = _patches(height), _patches(width)
+        self._mlp.build((None, None, _PATCH**2 * channels))
+        centres = np.meshgrid(*map(_cells, (height, width)), indexing="ij")
+        # Of the cells, (y, x) in [-1, 1]: [G, 2].
+        self.centres = np.stack(centres, axis=-1).reshape(-1, 2).astype(np.float32)
+        # How far from its centre a cell may put a window: [2].
+        self.reach = _REACH * _STRIDE * 2.0 / np.array([height, width], np.float32)
+        self.built = True
+
+    def call(self, images):
+        """[B, H, W, C] to [B, G, F], row by row."""
+        patches = spatial.cut_patches(self._pool(images), self._rows, self._columns)
+        return tf.nn.relu(self._mlp(patches))
+
+
+def _cells(size: int) -> np.ndarray:
+    """Centres in [-1, 1] of cells that cover `size` pixels, centred."""
+    number = -(-size // _STRIDE)
+    return _STRIDE * (2.0 * np.arange(number) + 1.0 - number) / size
+
+
+def _patches(size: int) -> np.ndarray:
+    """1 where pixel i of a cell's patch is pixel j of the image: [G, i, j].
+
+    Patches reach over the border, where there is nothing.
+    """
+    first = np.round((_cells(size) + 1.0) * 0.5 * size - _PATCH / 2).astype(int)
+    pixel = first[:, np.newaxis] + np.arange(_PATCH)  # [G, i]
+    return (pixel[..., np.newaxis] == np.arange(size)).astype(np.float32)
+
+
+class Guess(NamedTuple):
+    """The window of an object before a closer look."""
+
+    scale_logits: tf.Tensor | float  # [B, 1]
+    centre: tf.Tensor | float  # [B, 2], (y, x) in [-1, 1]
+    reach: tf.Tensor | float  # [B, 1], how far off the centre may be
+
+
+class CellHead(keras.layers.Layer):
+    """Presence, and a guess of the window, in the cell where presence is most likely.
+
+    Args:
+      scale_loc: the scale of a window at the start.
+    """
+
+    def __init__(self, *, scale_loc: float, **kwargs):
+        super().__init__(**kwargs)
+        self._linear = MLP(
+            hidden_units=(),
+            output_units=_CELL_OUTPUTS,
+            output_bias=[0.0, _logit(scale_loc), 0.0, 0.0],
+            output_gain=_HEAD_GAIN,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        self._linear.build(input_shape)
+
+    def call(self, features, centres, reach):
+        """Looks at all cells.
+
+        Args:
+          features: of G cells, [B, G, F].
+          centres: of the cells, (y, x) in [-1, 1]: [G, 2].
+          reach: how far from its centre a cell's window may be centred, [2].
+
+        Returns:
+          Presence logits [B], and the guess.
+        """
+        out = tf.cast(self._linear(features), tf.float32)  # [B, G, 4]
+        best = tf.argmax(out[:, :, 0], axis=1, output_type=tf.int32)
+        chosen = tf.one_hot(best, out.shape[1])  # [B, G]
+        out = tf.reduce_sum(chosen[..., tf.newaxis] * out, axis=1)  # [B, 4]
+        presence_logits, scale_logits, shifts = tf.split(out, [1, 1, 2], axis=-1)
+        return presence_logits[:, 0], Guess(
+            scale_logits=scale_logits,
+            centre=tf.matmul(chosen, centres) + reach * tf.tanh(shifts),
+            reach=tf.sigmoid(scale_logits),
+        )
+
+
+class WhereHead(keras.layers.Layer):
+    """The factor q(z_where_t | h_t), around a guess.
+
+    Means stay in bounds: windows between nothing and the whole canvas, with
+    their centres within reach of the guess.
+    """
+
+    def __init__(self, *, hidden_units: Sequence[int], **kwargs):
+        super().__init__(**kwargs)
+        # The first windows should look where they are guessed, not where random
+        # weights happen to point.
         self._mlp = MLP(
             hidden_units=hidden_units,
             output_units=WHERE_OUTPUTS,
-            output_bias=bias,
-            output_gain=0.1,
+            output_bias=[0.0] * 3 + [_INITIAL_RAW_SCALE] * 3,
+            output_gain=_HEAD_GAIN,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        self._mlp.build(input_shape)
+
+    def call(self, h, guess: Guess):
+        """[B, U] to parameters of z_where, [B, 3]."""
+        return _around(guess, tf.cast(self._mlp(h), tf.float32))
+
+
+class PresenceWhereHead(keras.layers.Layer):
+    """Factors q(z_pres_t | z_pres_{t-1}, h_t) and q(z_where_t | h_t).
+
+    Args:
+      scale_loc: the scale of a window at the start.
+    """
+
+    def __init__(self, *, hidden_units: Sequence[int], scale_loc: float, **kwargs):
+        super().__init__(**kwargs)
+        self._guess = Guess(scale_logits=_logit(scale_loc), centre=0.0, reach=1.0)
+        self._mlp = MLP(
+            hidden_units=hidden_units,
+            output_units=1 + WHERE_OUTPUTS,
+            output_bias=[0.0] * 4 + [_INITIAL_RAW_SCALE] * 3,
+            output_gain=_HEAD_GAIN,
             dtype=self.dtype_policy,
         )
 
@@ -162,10 +299,24 @@ class WhereHead(keras.layers.Layer):
     def call(self, h):
         """[B, U] to presence logits [B] and parameters of z_where, [B, 3]."""
         out = tf.cast(self._mlp(h), tf.float32)
-        presence_logits, scale, shifts, raw = tf.split(out, [1, 1, 2, 3], axis=-1)
-        loc = tf.concat([tf.sigmoid(scale), tf.tanh(shifts)], axis=-1)  # [B, 3]
-        params = NormalParams(loc=loc, scale=MIN_WHERE_SCALE + softplus(raw))
-        return presence_logits[:, 0], params
+        return out[:, 0], _around(self._guess, out[:, 1:])
+
+
+def _around(guess: Guess, out: tf.Tensor) -> NormalParams:
+    """Parameters of z_where, [B, 3], from a guess and [B, 6] beside it."""
+    scale, shifts, raw = tf.split(out, [1, 2, 3], axis=-1)
+    loc = tf.concat(
+        [
+            tf.sigmoid(guess.scale_logits + scale),
+            guess.centre + guess.reach * tf.tanh(shifts),
+        ],
+        axis=-1,
+    )
+    return NormalParams(loc=loc, scale=MIN_WHERE_SCALE + softplus(raw))
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
 
 
 class GlimpseEncoder(keras.layers.Layer):

@@ -100,6 +100,34 @@ def place_glimpses(
     )
 
 
+def cut_patches(
+    images: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor
+) -> tf.Tensor:
+    """The same patches of every image.
+
+    Args:
+      images: [B, H, W, C].
+      row_weights: [G, p, H], how row i of patch g is made of the image's.
+      column_weights: [K, q, W], likewise.
+
+    Returns:
+      [B, G K, p q C], patches row by row.
+    """
+    height, width, channels = images.shape[1:]
+    (rows, p), (columns, q) = row_weights.shape[:2], column_weights.shape[:2]
+    row_weights = tf.cast(tf.reshape(row_weights, [rows * p, height]), images.dtype)
+    column_weights = tf.cast(
+        tf.reshape(column_weights, [columns * q, width]), images.dtype
+    )
+    cut = tf.matmul(row_weights, tf.reshape(images, [-1, height, width * channels]))
+    cut = tf.reshape(cut, [-1, rows * p, width, channels])
+    cut = tf.einsum("bpwc,qw->bpqc", cut, column_weights)
+    cut = tf.reshape(cut, [-1, rows, p, columns, q * channels])
+    return tf.reshape(
+        tf.transpose(cut, [0, 1, 3, 2, 4]), [-1, rows * columns, p * q * channels]
+    )
+
+
 def object_boxes(object_image: tf.Tensor, threshold: float) -> tf.Tensor:
     """Tight boxes around what was drawn: pixels brighter than `threshold`.
 

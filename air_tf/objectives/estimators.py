@@ -9,6 +9,7 @@ from air_tf.objectives.baseline import Baseline
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.bound import Objective
 from air_tf.objectives.concrete import concrete, falling_temperature
+from air_tf.objectives.count_posterior import count_lesson, without_count_gradient
 from air_tf.objectives.enumeration import enumeration
 from air_tf.objectives.iwae import iwae
 from air_tf.objectives.nvil import nvil
@@ -26,8 +27,8 @@ class Draw(NamedTuple):
     num_particles: int = 1
     progress: Any = 0.0  # of training, 0 to 1
     baseline: Baseline | None = None
-    # Without, the plain estimate: no step is taken for a blank, and the signal of
-    # nvil is not scaled and leaves the baseline's moments as they are.
+    # Without, the plain estimate: q(n) follows the bound, and the signal
+    # of nvil is not scaled and leaves the baseline's moments as they are.
     training: bool = True
 
 
@@ -36,11 +37,15 @@ class Estimate(NamedTuple):
 
     objective: Objective
     output: AIROutput  # of [S, H, W, C], as in `Objective`
-    lesson: Any = 0.0  # [B], nats, a loss of its own: see `blank_steps`
+    # [B], nats, a loss of its own: see `blank_steps` and `count_posterior`.
+    lesson: Any = 0.0
     blanks: Any = 0.0  # [B], steps that are blank
     baseline_loss: Any = 0.0  # [B], of the baseline's weights alone
 
 
+# The lesson is of a nat or less, the bound of hundreds, and both reach the networks
+# that decide where to look.
+_LESSON_WEIGHT = 10.0
 # More copies of the attend step take longer to compile than they save.
 _MAX_UNROLLED = 4
 
@@ -65,6 +70,12 @@ def _enumeration(draw: Draw) -> Estimate:
     output = _all_steps(draw, draw.images, draw.seed)
     if not draw.training:
         return Estimate(enumeration(output, draw.images, p), output)
+    if draw.air.config.inference == "difference":
+        return Estimate(
+            objective=enumeration(without_count_gradient(output), draw.images, p),
+            output=output,
+            lesson=_LESSON_WEIGHT * count_lesson(output, draw.images, p),
+        )
     better = without_blanks(output, draw.images, p)
     return Estimate(
         objective=enumeration(better.output, draw.images, p),
