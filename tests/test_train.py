@@ -225,6 +225,14 @@ def test_collapses_are_said_in_plain_words(change, words):
     (warning,) = diagnose(healthy | change)
     assert words in warning
     assert "try" in warning.lower()
+    # One known count is mistaken for another, though not all images are counted alike.
+    missed = {
+        "count_confusion": [[30, 0, 0, 0], [0, 29, 1, 0], [0, 0, 0, 0], [0, 4, 26, 9]]
+    }
+    (warning,) = diagnose(healthy | missed)
+    assert "Of the images with 3 objects 23% are counted right, most as 2" in warning
+    few = {"count_confusion": [[9, 0, 0, 0], [0, 0, 9, 0], [0, 0, 9, 0], [0, 0, 9, 0]]}
+    assert diagnose(healthy | few) == []
     # Three objects in every image, and known: nothing is wrong with that.
     known = {"count_confusion": [[0, 0, 0, 0]] * 3 + [[0, 0, 0, 9]]}
     assert diagnose(healthy | {"num_objects_histogram": [0, 0, 0, 9]} | known) == []

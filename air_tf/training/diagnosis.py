@@ -5,6 +5,8 @@ from typing import Any
 
 from air_tf.errors import InputError
 
+# Of so many images of a known count at least, half should be counted right.
+_MIN_IMAGES = 20
 # Before, a model that counts nothing may still be on its way.
 WARM_UP_STEPS = 900
 
@@ -40,12 +42,29 @@ def diagnose(result: Mapping[str, Any]) -> list[str]:
             "cost too little (try a smaller --count_decay or a smaller "
             "--learning_rate)."
         )
+    if len(only) != 1:
+        warnings += _missed_counts(true_counts or [])
     if result["reconstruction_error"] > result["empty_canvas_error"]:
         warnings.append(
             "The reconstruction is worse than an empty canvas. Objects must be bright "
             "on a dark ground (invert pictures that are not); if they are, try a "
             "smaller --learning_rate or more --steps."
         )
+    return warnings
+
+
+def _missed_counts(confusion) -> list[str]:
+    """Of known counts that are mostly counted as another."""
+    warnings = []
+    for n, row in enumerate(confusion):
+        images, most = sum(row), max(range(len(row)), key=row.__getitem__)
+        right = row[n] if n < len(row) else 0
+        if images >= _MIN_IMAGES and right < images / 2:
+            warnings.append(
+                f"Of the images with {n} objects {right / images:.0%} are counted "
+                f"right, most as {most}. Try --inference=difference, more --steps or "
+                "another --seed; --max_steps_per_image is the most that can be counted."
+            )
     return warnings
 
 
