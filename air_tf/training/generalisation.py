@@ -35,7 +35,7 @@ REGIMES = {
 # T is so many more than there are objects, so that counting too many can be seen.
 _MORE_STEPS = 2
 _BATCH_SIZE = 250
-_PICTURES = 8
+_PICTURES = 4
 
 
 def measure_generalisation(
