@@ -91,9 +91,7 @@ def linear_probe(
       read from, both on the test objects, or None where there are too few;
       "probe_num_train" and "probe_num_test", how many objects.
     """
-    result = {
-        "probe_accuracy": None,
-        "probe_accuracy_pixels": None,
+    result = dict.fromkeys(FIGURES) | {
         "probe_num_train": len(train.labels),
         "probe_num_test": len(test.labels),
     }

@@ -53,7 +53,7 @@ def report(air: AIR, images: ImageSet, result: dict[str, Any], title: str) -> st
 
     Args:
       air: the model.
-      images: that were evaluated; pictures are from the first 1,000.
+      images: that were evaluated.
       result: what `evaluate` returned for them, perhaps with the bound of many
         samples, the linear probe and warnings.
       title: of the page.

@@ -144,9 +144,8 @@ class ImageLSTM(keras.layers.Layer):
 class CellFeatures(keras.layers.Layer):
     """The same MLP at every cell of a grid, each seeing the patch around it.
 
-    A convolution of one large kernel and stride, as two products with constant
-    matrices that cut the patches and one with the weights: faster than others, and
-    its time is linear in the canvas.
+    A convolution of one large kernel and stride: two products with constant matrices
+    cut the patches, one with the weights reads them.
 
     Args:
       pooling: the image is averaged over squares of so many pixels a side; cells are

@@ -15,9 +15,9 @@ _DRAWS, _BASELINE_STEPS = 100, 500
 def gradient_variance(air: AIR, images: np.ndarray, config: RunConfig) -> dict:
     """How much the gradient varies with the samples of q, the batch being the same.
 
-    It is the plain estimate, without what training adds about blank steps and without
-    the scaling of `nvil`, whose baseline is fitted at these weights first. Concrete
-    has its last temperature.
+    It is the plain estimate, without what training adds about blank steps or the
+    count, and without the scaling of `nvil`, whose baseline is fitted at these weights
+    first. Concrete has its last temperature.
 
     Args:
       air: the model; it stays as it is.
