@@ -12,7 +12,7 @@ from air_tf.errors import InputError
 
 OBJECTIVES = ("enumeration", "nvil", "reinforce", "vimco", "concrete", "iwae")
 MULTI_SAMPLE_OBJECTIVES = ("vimco", "iwae")
-INFERENCES = ("recurrent", "difference")
+INFERENCES = ("difference", "recurrent")
 BACKGROUNDS = ("black", "plain", "gradient", "texture")
 _NUM_PARTICLES = 5
 
@@ -85,9 +85,9 @@ class AIRConfig:
     )
     z_what_size: int = _setting(50, "D, the size of an object's appearance code.")
     inference: str = _setting(
-        "recurrent",
-        "What a step remembers: an LSTM's state (recurrent), or what has been drawn so "
-        "far, which it subtracts from the image (difference).",
+        "difference",
+        "What a step remembers: what has been drawn so far, which it subtracts from "
+        "the image (difference), or an LSTM's state (recurrent).",
     )
     look_pooling: int = _setting(
         2,
@@ -396,6 +396,7 @@ PRESETS = {
     # 1e-4, a narrow prior on the scale around one object's size.
     "paper": RunConfig(
         model=AIRConfig(
+            inference="recurrent",
             look_pooling=1,
             where_prior_loc=(0.35, 0.0, 0.0),
             where_prior_scale=(0.05, 1.0, 1.0),

@@ -179,6 +179,6 @@ def test_call_refuses_what_can_not_work(small_config, images):
 
 def test_sizes_of_the_presets():
     # The fitted priors have 4 + 6.
-    assert AIR(PRESETS["default"].model).count_params() == 1_355_131 + 10
+    assert AIR(PRESETS["default"].model).count_params() == 520_118 + 10
     # That of Pyro's example, 3.28 million.
     assert AIR(PRESETS["paper"].model).count_params() == 3_275_131 + 10

@@ -12,7 +12,7 @@ from air_tf.model.attend import ENDED_LOGIT
 def _set_presence(air, kernel, bias):
     """Presence logits become `kernel * hidden + bias`, the other outputs stay."""
     if air.config.inference == "difference":
-        layer = air.attend._cell_head._linear._output
+        layer = air.attend._cells._mlp._output
     else:
         layer = air.attend._where_head._mlp._output
     weights, biases = layer.get_weights()

@@ -152,7 +152,7 @@ _VARIANCES = compare_objectives._variances
 def test_variance_of_a_gradient(small_config, images):
     """Of a sure count, enumeration and reinforce vary alike; unsure, they do not."""
     air = AIR(dataclasses.replace(small_config, likelihood_scale=0.6))
-    bias = air.attend._where_head._mlp._output.bias
+    bias = air.attend._cells._mlp._output.bias
     found = {}
     for logit in (-30.0, 0.5):
         bias.assign([logit, *bias.numpy()[1:]])
@@ -171,9 +171,9 @@ def test_step_times_and_importing_stays_light(config, monkeypatch):
     result = step_speed.benchmark_step(config)
     for part in ("forward_ms", "gradient_ms", "update_ms", "products_gflop_s"):
         assert result[part] > 0
-    # The product of image and gates alone: forward, and backward for its weights.
-    gates = 2 * config.training.batch_size * 64 * 4 * config.model.recurrent_units
-    assert result["gflop"] * 1e9 > 2 * gates
+    # The products of patches and first layer alone, in each step's 4 cells.
+    cells = 2 * config.training.batch_size * 4 * 14**2 * config.model.look_units[0]
+    assert result["gflop"] * 1e9 > config.model.max_steps_per_image * cells
     assert result["step_ms"] > 0 and result["num_weights"] > 0
     # Measured 0.01 s; a bound for slow machines that still shows a stray import.
     assert result["import_seconds"] < 2

@@ -106,7 +106,7 @@ def test_the_lesson_is_for_the_count_alone(air, images):
     # The decoder serves only what is drawn; the output of presence only the count.
     for weight in air.decoder.trainable_variables:
         assert tape.gradient(lesson, weight) is None
-    bias = air.attend._where_head._mlp._output.bias.value
+    bias = air.attend._cells._mlp._output.bias.value
     assert np.abs(tape.gradient(lesson, bias)[0]) > 1e-3
-    np.testing.assert_array_equal(tape.gradient(lesson, bias)[1:], np.zeros(6))
+    np.testing.assert_array_equal(tape.gradient(lesson, bias)[1:], np.zeros(3))
     assert tape.gradient(loss, bias)[0] == 0.0

@@ -49,9 +49,7 @@ def test_counts_agree_with_keras(converted, format, learnt_run, held_out_scenes)
     file, agreement = converted[format]
     assert agreement.num_images == 300
     assert agreement.count_agreement >= MIN_COUNT_AGREEMENT
-    on_new = compare(
-        learnt_run.load_model(), EdgeModel(file), held_out_scenes[0][:300], 3
-    )
+    on_new = compare(learnt_run.load_model(), EdgeModel(file), held_out_scenes[0], 3)
     exact = format in ("float32", "float16")
     assert on_new.count_agreement >= (1.0 if exact else 0.99)
     assert on_new.mean_iou >= (0.995 if exact else 0.95)
@@ -61,7 +59,7 @@ def test_counts_agree_with_keras(converted, format, learnt_run, held_out_scenes)
 def test_the_difference_form_converts(small_config, images, tmp_path):
     air = AIR(dataclasses.replace(small_config, inference="difference"))
     # Some of the images have an object, in whatever they differ.
-    layer = air.attend._cell_head._linear._output
+    layer = air.attend._cells._mlp._output
     kernel, bias = layer.get_weights()
     kernel[:, 0] *= 300.0
     layer.set_weights([kernel, bias])
@@ -82,7 +80,7 @@ def test_sizes(converted):
     size = {format: file.stat().st_size for format, (file, _) in converted.items()}
     assert size["float16"] < 0.55 * size["float32"]
     assert size["dynamic"] < size["float32"] / 3
-    assert size["int8"] < size["float32"] / 3
+    assert size["int8"] < size["float32"] / 2.5
 
 
 def test_the_loop_is_kept_and_stops_early(converted, held_out_scenes):

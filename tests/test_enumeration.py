@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -129,8 +130,10 @@ def test_value_and_gradient_agree_with_monte_carlo(air, images):
     assert np.all(np.abs(samples.mean(0) - exact_gradient) < 4 * errors)
 
 
-def test_gradient_is_the_pathwise_one(air, images):
+def test_gradient_is_the_pathwise_one(small_config, images):
     """Against differences in one weight, the noise being fixed."""
+    # To steps of the difference form, what was drawn before is data.
+    air = AIR(dataclasses.replace(small_config, inference="recurrent"))
     p = air.densities()
     weight = air.attend._where_head._mlp._output.bias
     direction = np.random.default_rng(0).normal(size=weight.shape).astype(np.float32)

@@ -87,9 +87,7 @@ def test_glimpse_encoder_scales_have_a_floor(code):
 @pytest.mark.parametrize("shape, grid", [((50, 50), (7, 7)), ((100, 60), (13, 8))])
 def test_cells_lie_on_a_grid_that_covers_the_canvas(shape, grid):
     """Pooled by 2 and 4 pooled pixels apart: 8 pixels, centred on the canvas."""
-    cells = networks.CellFeatures(pooling=2, hidden_units=(3, 4))
-    cells.build((None, *shape, 1))
-    assert cells(tf.zeros([5, *shape, 1])).shape == (5, grid[0] * grid[1], 4)
+    cells = _cells(pooling=2, shape=(*shape, 1))
     centres = (cells.centres.reshape(*grid, 2) + 1) * np.array(shape) / 2
     np.testing.assert_allclose(np.diff(centres[:, 0, 0]), 8.0, rtol=1e-5)
     np.testing.assert_allclose(np.diff(centres[0, :, 1]), 8.0, rtol=1e-5)
@@ -99,50 +97,64 @@ def test_cells_lie_on_a_grid_that_covers_the_canvas(shape, grid):
     np.testing.assert_allclose(cells.reach * shape / 2, [12.0, 12.0])
 
 
+def _cells(*, pooling, shape, kernel=None):
+    cells = networks.CellSearch(pooling=pooling, hidden_units=(), scale_loc=0.5)
+    cells.build((None, *shape))
+    if kernel is not None:
+        cells._mlp._output.set_weights([kernel, np.zeros(4, np.float32)])
+    return cells
+
+
 def test_cells_see_the_patch_around_them():
-    cells = networks.CellFeatures(pooling=1, hidden_units=(1,))
-    cells.build((None, 16, 16, 1))
-    kernel = np.zeros((14 * 14, 1), np.float32)
-    kernel[0], kernel[14 * 14 - 1] = 1.0, 100.0
-    cells._mlp._output.set_weights([kernel, np.zeros(1)])
-    image = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1)
-    seen = cells(image).numpy().reshape(4, 4)
+    kernel = np.zeros((14 * 14, 4), np.float32)
+    kernel[0, 0], kernel[14 * 14 - 1, 0] = 1.0, 100.0
+    cells = _cells(pooling=1, shape=(16, 16, 1), kernel=kernel)
     # Cell (1, 1) is centred on the corner (6, 6): rows and columns -1 .. 12, so its
     # first pixel is outside; that of cell (2, 2) is (3, 3), its last outside.
-    np.testing.assert_allclose(seen[1, 1], 100.0 * image[0, 12, 12, 0])
-    np.testing.assert_allclose(seen[2, 2], image[0, 3, 3, 0])
+    for pixel, cell, logit in (((12, 12), (1, 1), 100.0), ((3, 3), (2, 2), 1.0)):
+        image = np.zeros((1, 16, 16, 1), np.float32)
+        image[0][pixel] = 1.0
+        logits, guess = cells(image)
+        np.testing.assert_allclose(logits, [logit])
+        np.testing.assert_allclose(guess.centre[0], np.array(cell) * 0.5 - 0.75)
 
 
 def test_cells_see_every_part_of_the_canvas_in_the_same_way():
-    """What moves by a cell has the same features a cell further."""
-    cells = networks.CellFeatures(pooling=2, hidden_units=(4, 5))
-    cells.build((None, 64, 64, 2))
+    """What moves by a cell is found a cell further."""
+    kernel = np.random.default_rng(1).normal(size=(14 * 14 * 2, 4)).astype(np.float32)
+    cells = _cells(pooling=2, shape=(64, 64, 2), kernel=kernel)
     image = np.zeros((1, 64, 64, 2), np.float32)
     image[0, 20:30, 20:30] = np.random.default_rng(0).random((10, 10, 2))
     moved = np.roll(image, (8, 16), axis=(1, 2))
-    here, there = (cells(one).numpy().reshape(8, 8, 5) for one in (image, moved))
-    assert np.abs(here).max() > 0.01
-    np.testing.assert_allclose(here[:7, :6], there[1:, 2:], atol=1e-6)
+    (logit, here), (moved_logit, there) = cells(image), cells(moved)
+    assert logit > 0.01
+    np.testing.assert_allclose(logit, moved_logit, rtol=1e-5)
+    np.testing.assert_allclose(here.scale_logits, there.scale_logits, rtol=1e-4)
+    np.testing.assert_allclose(
+        there.centre - here.centre, [[2 * 8 / 64, 2 * 16 / 64]], atol=1e-5
+    )
 
 
 def test_the_most_likely_cell_makes_the_guess():
-    head = networks.CellHead(scale_loc=0.35)
-    head.build((None, 2))
-    kernel = np.zeros((2, 4), np.float32)
-    kernel[0, 0] = 1.0  # the first feature is the presence logit,
-    kernel[1, 2] = kernel[1, 3] = 1.0  # the second both shifts
-    head._linear._output.set_weights([kernel, np.zeros(4, np.float32)])
-    features = tf.constant([[[1.0, 9.0], [3.0, 0.5], [2.0, 9.0]]])
-    centres = tf.constant([[-0.5, 0.0], [0.0, 0.25], [0.5, 0.0]])
-    logits, guess = head(features, centres, tf.constant([0.1, 0.2]))
-    np.testing.assert_allclose(logits, [3.0])
-    np.testing.assert_allclose(guess.scale_logits, [[0.0]])
-    shift = np.tanh(0.5)
-    np.testing.assert_allclose(
-        guess.centre, [[0.1 * shift, 0.25 + 0.2 * shift]], rtol=1e-6
-    )
+    kernel = np.zeros((14 * 14, 4), np.float32)
+    centre = 7 * 14 + 7  # of a patch
+    kernel[centre, 0] = 1.0  # presence,
+    kernel[centre, 1] = 2.0  # size
+    kernel[centre, 2], kernel[centre, 3] = 0.5, -0.5  # and shifts
+    cells = _cells(pooling=1, shape=(16, 16, 1), kernel=kernel)
+    image = np.zeros((2, 16, 16, 1), np.float32)
+    image[0, 2, 6], image[0, 14, 10] = 0.7, 0.9  # centres of cells (0, 1) and (3, 2)
+    image[1, 6, 6] = 0.3
+    logits, guess = cells(image)
+    np.testing.assert_allclose(logits, [0.9, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(guess.scale_logits, [[1.8], [0.6]], rtol=1e-6)
+    centres = np.array([[0.75, 0.25], [-0.25, -0.25]])
+    shifts = 0.75 * np.tanh([[0.45, -0.45], [0.15, -0.15]])
+    np.testing.assert_allclose(guess.centre, centres + shifts, rtol=1e-5)
     # Off by half a window at most: the window's scale is the share of the canvas.
-    np.testing.assert_allclose(guess.reach, [[0.5]])
+    np.testing.assert_allclose(
+        guess.reach, 1 / (1 + np.exp(-np.array([[1.8], [0.6]]))), rtol=1e-5
+    )
 
 
 def test_where_head_starts_at_the_guess():

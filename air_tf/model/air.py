@@ -148,13 +148,11 @@ class AIR(keras.Model):
         Returns:
           Object images, [B, T, H, W, C].
         """
-        batch, steps = tf.shape(z_where)[0], z_where.shape[1]
-        height, width, channels = self.config.image_shape
-        glimpse_recon = self.decoder(tf.reshape(z_what, [-1, self.config.z_what_size]))
-        object_image = spatial.place_glimpses(
-            glimpse_recon, tf.reshape(z_where, [-1, 3]), (height, width)
-        )  # [B * T, H, W, C]
-        return tf.reshape(object_image, [batch, steps, height, width, channels])
+        drawn = self._draw_each(
+            tf.reshape(z_where, [-1, 3]),
+            tf.reshape(z_what, [-1, self.config.z_what_size]),
+        )
+        return tf.reshape(drawn, [-1, z_where.shape[1], *self.config.image_shape])
 
     def decode(
         self, z_where: tf.Tensor, z_what: tf.Tensor, z_pres: tf.Tensor
@@ -234,7 +232,7 @@ class AIR(keras.Model):
             count_probs=tf.one_hot(count, steps + 1),
             z_where=z_where,
             z_what=z_what,
-            drawn=self._draw(z_where, z_what, z_pres),
+            object_image=self.draw_objects(z_where, z_what),
             num_trips=tf.fill(tf.shape(count), steps),
         )
         return tf.nest.map_structure(lambda x: x.numpy(), scenes)
@@ -284,15 +282,14 @@ class AIR(keras.Model):
             noise = attend.draw_noise(
                 seed, tf.shape(images)[0], steps, self.config.z_what_size
             )
-        inference = self.attend(
+        inference, object_image = self.attend(
             images,
-            draw=self._draw_one,
+            draw=self._draw_each,
             max_steps=steps,
             noise=noise,
             stop_early=stop_early,
             unroll=unroll,
         )
-        object_image = self.draw_objects(inference.z_where, inference.z_what)
         return AIROutput(
             inference=inference,
             object_image=object_image,
@@ -310,34 +307,21 @@ class AIR(keras.Model):
           unroll: no loops or branches, for compilers that have none; all T
             steps are taken then.
         """
-        inference = self.attend(
+        inference, object_image = self.attend(
             images,
-            draw=self._draw_one,
+            draw=self._draw_each,
             max_steps=max_steps,
             noise=None,
             stop_early=not unroll,
             unroll=unroll,
         )
-
-        def draw():
-            return self._draw(inference.z_where, inference.z_what, inference.z_pres)
-
-        def draw_nothing():
-            batch = tf.shape(images)[0]
-            return tf.zeros([batch, max_steps, 4]), tf.zeros_like(images)
-
-        if unroll:
-            drawn = draw()
-        else:
-            # Where all images are empty, drawing would be half of the work.
-            drawn = tf.cond(tf.reduce_any(inference.z_pres > 0.0), draw, draw_nothing)
         log_probs = distributions.log_count_probs(inference.presence_logits)
         return self._describe(
             z_pres=inference.z_pres,
             count_probs=tf.exp(log_probs),
             z_where=inference.z_where,
             z_what=inference.z_what,
-            drawn=drawn,
+            object_image=object_image,
             num_trips=inference.num_trips,
         )
 
@@ -387,36 +371,31 @@ class AIR(keras.Model):
             )
         return steps
 
-    def _draw_one(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
-        """One object for each image: [B, 3] and [B, D] to [B, H, W, C]."""
-        return self.draw_objects(z_where[:, tf.newaxis], z_what[:, tf.newaxis])[:, 0]
+    def _draw_each(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
+        """One object for each image: [N, 3] and [N, D] to [N, H, W, C]."""
+        return spatial.place_glimpses(
+            self.decoder(z_what), z_where, self.config.image_shape[:2]
+        )
 
     def _compose(self, object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
         """Adds up the present objects: [B, T, H, W, C] to [B, H, W, C]."""
         return tf.einsum("bthwc,bt->bhwc", object_image, z_pres)
 
-    def _draw(self, z_where, z_what, z_pres) -> tuple[tf.Tensor, tf.Tensor]:
-        """Boxes [B, T, 4] of the present objects, and canvas [B, H, W, C]."""
-        object_image = self.draw_objects(z_where, z_what)
-        boxes = spatial.object_boxes(object_image, BOX_THRESHOLD)
-        present = z_pres[..., tf.newaxis]  # [B, T, 1]
-        return present * boxes, self._compose(object_image, z_pres)
-
     def _describe(
-        self, *, z_pres, count_probs, z_where, z_what, drawn, num_trips
+        self, *, z_pres, count_probs, z_where, z_what, object_image, num_trips
     ) -> Scenes:
-        boxes, canvas = drawn
+        boxes = spatial.object_boxes(object_image, BOX_THRESHOLD)
         present = z_pres[..., tf.newaxis]  # [B, T, 1]
         at_least = tf.cumsum(count_probs, axis=1, reverse=True)  # [B, T + 1]
         return Scenes(
             num_objects=tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32),
             num_objects_probs=count_probs,
-            boxes=boxes,
+            boxes=present * boxes,
             presence=z_pres,
             presence_probs=at_least[:, 1:],
             z_where=present * z_where,
             z_what=present * z_what,
-            canvas=canvas,
+            canvas=self._compose(object_image, z_pres),
             num_trips=num_trips,
         )
 

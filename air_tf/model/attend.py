@@ -38,6 +38,7 @@ class StepResult(NamedTuple):
     z_where: tf.Tensor  # [B, 3]
     q_what_params: NormalParams  # [B, D]
     z_what: tf.Tensor  # [B, D]
+    object_image: tf.Tensor  # [B, H, W, C], what is drawn of them
 
 
 class Counting(NamedTuple):
@@ -61,7 +62,7 @@ class LoopState(NamedTuple):
     step: tf.Tensor  # [] int32
     memory: Any  # of the form, [B, ...]
     counting: Counting  # [B]
-    results: StepResult  # each [B, T, ...]
+    results: Any  # StepResult, each [B, T, ...]; of copies of the step, none
 
 
 def draw_noise(
@@ -120,7 +121,7 @@ class Attend(keras.layers.Layer, abc.ABC):
         """Whether there is one more object, and its window."""
 
     @abc.abstractmethod
-    def _remember(self, memory: Any, result: StepResult, draw: Draw) -> Any:
+    def _remember(self, memory: Any, result: StepResult) -> Any:
         """Memory after the object that was found."""
 
     def call(
@@ -132,12 +133,12 @@ class Attend(keras.layers.Layer, abc.ABC):
         noise: Noise | None,
         stop_early: bool,
         unroll: bool = False,
-    ) -> Inference:
+    ) -> tuple[Inference, tf.Tensor]:
         """Runs the loop.
 
         Args:
           images: [B, H, W, C] float32.
-          draw: the decoder, for forms that look at what has been drawn.
+          draw: the decoder.
           max_steps: T, static; need not be the T of training.
           noise: for samples of q; None for its means and the most probable
             count.
@@ -149,6 +150,9 @@ class Attend(keras.layers.Layer, abc.ABC):
           unroll: T copies of the step instead of a loop, which compilers
             that can't do loops need and others make faster code of while T is
             small; they can't stop early.
+
+        Returns:
+          What was found, and each object alone, [B, T, H, W, C].
 
         Raises:
           ValueError: for `unroll` with `stop_early`.
@@ -165,48 +169,60 @@ class Attend(keras.layers.Layer, abc.ABC):
                 tf.logical_not(tf.reduce_all(state.counting.ended)),
             )
 
-        def body(state: LoopState) -> tuple[LoopState]:
-            t = state.step
+        def step_on(state: LoopState) -> tuple[LoopState, StepResult]:
             step_noise = None
             if noise is not None:
                 step_noise = tf.nest.map_structure(
-                    lambda x: tf.gather(x, t, axis=1), noise
+                    lambda x: tf.gather(x, state.step, axis=1), noise
                 )
-            memory, result = self._step(images, look, state.memory, step_noise)
-            memory = self._remember(memory, result, draw)
+            memory, result = self._step(images, look, state.memory, step_noise, draw)
             counting = state.counting
             if stop_early:
                 logits = tf.where(counting.ended, ENDED_LOGIT, result.presence_logits)
                 result = result._replace(presence_logits=logits)
                 counting = _count_on(counting, logits, step_noise)
+            new = state._replace(step=state.step + 1, memory=memory, counting=counting)
+            return new, result
+
+        def body(state: LoopState) -> tuple[LoopState]:
+            new, result = step_on(state)
             return (
-                LoopState(
-                    step=t + 1,
-                    memory=memory,
-                    counting=counting,
-                    results=_write(state.results, result, t, max_steps),
+                new._replace(
+                    results=_write(state.results, result, state.step, max_steps)
                 ),
             )
 
-        memory = self._initial_memory(images, look)
-        final = self._initial_state(memory, batch, max_steps)
+        state = LoopState(
+            step=tf.constant(0),
+            memory=self._initial_memory(images, look),
+            counting=Counting(
+                log_reached=tf.zeros([batch]),
+                log_best=tf.fill([batch], -float("inf")),
+                ended=tf.zeros([batch], tf.bool),
+            ),
+            results=() if unroll else self._buffers(batch, max_steps),
+        )
         if unroll:
+            found = []
             for _ in range(max_steps):
-                (final,) = body(final)
+                state, result = step_on(state)
+                found.append(result)
+            results = tf.nest.map_structure(lambda *x: tf.stack(x, axis=1), *found)
         else:
-            (final,) = tf.while_loop(cond, body, (final,), maximum_iterations=max_steps)
-        results = final.results
-        return Inference(
+            (state,) = tf.while_loop(cond, body, (state,), maximum_iterations=max_steps)
+            results = state.results
+        inference = Inference(
             presence_logits=results.presence_logits,
             z_pres=_z_pres(results.presence_logits, noise),
             q_where_params=results.q_where_params,
             z_where=results.z_where,
             q_what_params=results.q_what_params,
             z_what=results.z_what,
-            num_trips=tf.fill([batch], final.step),
+            num_trips=tf.fill([batch], state.step),
         )
+        return inference, results.object_image
 
-    def _step(self, images, look, memory, noise):
+    def _step(self, images, look, memory, noise, draw):
         """One attend step, [B, ...]: new memory and what was found."""
         search = self._search(images, look, memory)
         q_where = search.q_where_params
@@ -216,11 +232,18 @@ class Attend(keras.layers.Layer, abc.ABC):
         )
         q_what = self._encoder(glimpse)
         z_what = _sample(q_what, noise and noise.what)  # [B, D]
-        return search.memory, StepResult(
-            search.presence_logits, q_where, z_where, q_what, z_what
+        result = StepResult(
+            presence_logits=search.presence_logits,
+            q_where_params=q_where,
+            z_where=z_where,
+            q_what_params=q_what,
+            z_what=z_what,
+            object_image=draw(z_where, z_what),
         )
+        return self._remember(search.memory, result), result
 
-    def _initial_state(self, memory, batch, max_steps) -> LoopState:
+    def _buffers(self, batch, max_steps) -> StepResult:
+        """[B, T, ...], as of steps that are not taken."""
         code = self._config.z_what_size
 
         def buffer(*shape, value=0.0):
@@ -230,21 +253,13 @@ class Attend(keras.layers.Layer, abc.ABC):
             # 1 rather than 0: a scale that a Normal accepts.
             return NormalParams(loc=buffer(size), scale=buffer(size, value=1.0))
 
-        return LoopState(
-            step=tf.constant(0),
-            memory=memory,
-            counting=Counting(
-                log_reached=tf.zeros([batch]),
-                log_best=tf.fill([batch], -float("inf")),
-                ended=tf.zeros([batch], tf.bool),
-            ),
-            results=StepResult(
-                presence_logits=buffer(value=ENDED_LOGIT),
-                q_where_params=normal(3),
-                z_where=buffer(3),
-                q_what_params=normal(code),
-                z_what=buffer(code),
-            ),
+        return StepResult(
+            presence_logits=buffer(value=ENDED_LOGIT),
+            q_where_params=normal(3),
+            z_where=buffer(3),
+            q_what_params=normal(code),
+            z_what=buffer(code),
+            object_image=buffer(*self._config.image_shape),
         )
 
 

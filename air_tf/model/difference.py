@@ -23,13 +23,11 @@ class DifferenceAttend(Attend):
 
     def _make_look(self):
         config = self._config
-        self._cells = networks.CellFeatures(
+        self._cells = networks.CellSearch(
             pooling=config.look_pooling,
             hidden_units=config.look_units,
+            scale_loc=config.where_prior_loc[0],
             dtype=self.dtype_policy,
-        )
-        self._cell_head = networks.CellHead(
-            scale_loc=config.where_prior_loc[0], dtype=self.dtype_policy
         )
         self._where_head = networks.WhereHead(
             hidden_units=config.where_units, dtype=self.dtype_policy
@@ -38,7 +36,6 @@ class DifferenceAttend(Attend):
     def _build_look(self):
         config = self._config
         self._cells.build((None, *config.image_shape))
-        self._cell_head.build((None, config.look_units[-1]))
         size = math.prod(config.glimpse_size) * config.image_shape[2]
         self._where_head.build((None, size))
 
@@ -52,15 +49,12 @@ class DifferenceAttend(Attend):
         # What is left is data to this step: where earlier objects were drawn is for
         # the likelihood to improve.
         rest = tf.stop_gradient(images - memory)
-        features = self._cells(rest)  # [B, G, F]
-        presence_logits, guess = self._cell_head(
-            features, self._cells.centres, self._cells.reach
-        )
+        presence_logits, guess = self._cells(rest)
         window = tf.concat([tf.sigmoid(guess.scale_logits), guess.centre], axis=-1)
         glimpse = spatial.extract_glimpses(rest, window, self._config.glimpse_size)
         size = math.prod(glimpse.shape[1:])
         q_where = self._where_head(tf.reshape(glimpse, [-1, size]), guess=guess)
         return Search(presence_logits, q_where, rest, memory)
 
-    def _remember(self, memory, result, draw):
-        return memory + draw(result.z_where, result.z_what)
+    def _remember(self, memory, result):
+        return memory + result.object_image

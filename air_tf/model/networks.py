@@ -17,13 +17,13 @@ MIN_WHERE_SCALE = 0.01
 MIN_WHAT_SCALE = 0.001
 # Mean and raw deviation of z_where.
 WHERE_OUTPUTS = 6
-# Of `CellHead`: a presence logit, and mean of z_where.
+# Of `CellSearch`: a presence logit, and mean of z_where.
 _CELL_OUTPUTS = 4
 # Of the heads that say where objects are.
 HEAD_OUTPUTS = {WHERE_OUTPUTS, 1 + WHERE_OUTPUTS, _CELL_OUTPUTS}
 # Of their last weights, over those of other layers.
 _HEAD_GAIN = 0.1
-# Of `CellFeatures`, in pooled pixels: how far cells are apart, what each of them sees,
+# Of `CellSearch`, in pooled pixels: how far cells are apart, what each of them sees,
 # and, in cells, how far from its centre it may put a window: neighbours overlap.
 _STRIDE, _PATCH, _REACH = 4, 14, 1.5
 # Raw value at which a posterior starts: softplus(-2) = 0.13.
@@ -141,32 +141,52 @@ class ImageLSTM(keras.layers.Layer):
         return LSTMState(h=tf.sigmoid(o) * tf.tanh(c), c=c)
 
 
-class CellFeatures(keras.layers.Layer):
-    """The same MLP at every cell of a grid, each seeing the patch around it.
+class Guess(NamedTuple):
+    """The window of an object before a closer look."""
 
-    A convolution of one large kernel and stride: two products with constant matrices
-    cut the patches, one with the weights reads them.
+    scale_logits: tf.Tensor | float  # [B, 1]
+    centre: tf.Tensor | float  # [B, 2], (y, x) in [-1, 1]
+    reach: tf.Tensor | float  # [B, 1], how far off the centre may be
+
+
+class CellSearch(keras.layers.Layer):
+    """The cell of a grid where an object is most likely, and the window it guesses.
+
+    The same MLP reads the patch around every cell, as a convolution of one large
+    kernel and stride would: two products with constant matrices cut the patches. Only
+    the chosen cell is read again for gradients, as no other has one.
 
     Args:
       pooling: the image is averaged over squares of so many pixels a side; cells are
         4 of these apart and see 14.
-      hidden_units: of the MLP; the last are the features.
+      hidden_units: of the MLP.
+      scale_loc: the scale of a window at the start.
     """
 
-    def __init__(self, *, pooling: int, hidden_units: Sequence[int], **kwargs):
+    def __init__(
+        self,
+        *,
+        pooling: int,
+        hidden_units: Sequence[int],
+        scale_loc: float,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self._pool = keras.layers.AveragePooling2D(
             pooling, padding="same", dtype=self.dtype_policy
         )
-        *hidden, features = hidden_units
         self._mlp = MLP(
-            hidden_units=hidden, output_units=features, dtype=self.dtype_policy
+            hidden_units=hidden_units,
+            output_units=_CELL_OUTPUTS,
+            output_bias=[0.0, _logit(scale_loc), 0.0, 0.0],
+            output_gain=_HEAD_GAIN,
+            dtype=self.dtype_policy,
         )
 
     def build(self, input_shape):
         _, height, width, channels = self._pool.compute_output_shape(input_shape)
         self._rows, self._columns = _patches(height), _patches(width)
-        self._mlp.build((None, None, _PATCH**2 * channels))
+        self._mlp.build((None, _PATCH**2 * channels))
         centres = np.meshgrid(*map(_cells, (height, width)), indexing="ij")
         # Of the cells, (y, x) in [-1, 1]: [G, 2].
         self.centres = np.stack(centres, axis=-1).reshape(-1, 2).astype(np.float32)
@@ -175,9 +195,19 @@ class CellFeatures(keras.layers.Layer):
         self.built = True
 
     def call(self, images):
-        """[B, H, W, C] to [B, G, F], row by row."""
+        """[B, H, W, C] to presence logits [B], and the guess."""
         patches = spatial.cut_patches(self._pool(images), self._rows, self._columns)
-        return tf.nn.relu(self._mlp(patches))
+        likely = self._mlp(patches)[:, :, 0]  # [B, G]
+        best = tf.argmax(likely, axis=1, output_type=tf.int32)
+        chosen = tf.one_hot(best, patches.shape[1])  # [B, G]
+        patch = tf.einsum("bg,bgp->bp", tf.cast(chosen, patches.dtype), patches)
+        out = tf.cast(self._mlp(patch), tf.float32)  # [B, 4]
+        presence_logits, scale_logits, shifts = tf.split(out, [1, 1, 2], axis=-1)
+        return presence_logits[:, 0], Guess(
+            scale_logits=scale_logits,
+            centre=tf.matmul(chosen, self.centres) + self.reach * tf.tanh(shifts),
+            reach=tf.sigmoid(scale_logits),
+        )
 
 
 def _cells(size: int) -> np.ndarray:
@@ -196,57 +226,6 @@ def _patches(size: int) -> np.ndarray:
     return (pixel[..., np.newaxis] == np.arange(size)).astype(np.float32)
 
 
-class Guess(NamedTuple):
-    """The window of an object before a closer look."""
-
-    scale_logits: tf.Tensor | float  # [B, 1]
-    centre: tf.Tensor | float  # [B, 2], (y, x) in [-1, 1]
-    reach: tf.Tensor | float  # [B, 1], how far off the centre may be
-
-
-class CellHead(keras.layers.Layer):
-    """Presence, and a guess of the window, in the cell where presence is most likely.
-
-    Args:
-      scale_loc: the scale of a window at the start.
-    """
-
-    def __init__(self, *, scale_loc: float, **kwargs):
-        super().__init__(**kwargs)
-        self._linear = MLP(
-            hidden_units=(),
-            output_units=_CELL_OUTPUTS,
-            output_bias=[0.0, _logit(scale_loc), 0.0, 0.0],
-            output_gain=_HEAD_GAIN,
-            dtype=self.dtype_policy,
-        )
-
-    def build(self, input_shape):
-        self._linear.build(input_shape)
-
-    def call(self, features, centres, reach):
-        """Looks at all cells.
-
-        Args:
-          features: of G cells, [B, G, F].
-          centres: of the cells, (y, x) in [-1, 1]: [G, 2].
-          reach: how far from its centre a cell's window may be centred, [2].
-
-        Returns:
-          Presence logits [B], and the guess.
-        """
-        out = tf.cast(self._linear(features), tf.float32)  # [B, G, 4]
-        best = tf.argmax(out[:, :, 0], axis=1, output_type=tf.int32)
-        chosen = tf.one_hot(best, out.shape[1])  # [B, G]
-        out = tf.reduce_sum(chosen[..., tf.newaxis] * out, axis=1)  # [B, 4]
-        presence_logits, scale_logits, shifts = tf.split(out, [1, 1, 2], axis=-1)
-        return presence_logits[:, 0], Guess(
-            scale_logits=scale_logits,
-            centre=tf.matmul(chosen, centres) + reach * tf.tanh(shifts),
-            reach=tf.sigmoid(scale_logits),
-        )
-
-
 class WhereHead(keras.layers.Layer):
     """The factor q(z_where_t | h_t), around a guess.
 
@@ -255,7 +234,8 @@ class WhereHead(keras.layers.Layer):
     """
 
     def __init__(self, *, hidden_units: Sequence[int], **kwargs):
-        super().__init__(**kwargs)
+        # The guess stays in float32.
+        super().__init__(autocast=False, **kwargs)
         # The first windows should look where they are guessed, not where random
         # weights happen to point.
         self._mlp = MLP(

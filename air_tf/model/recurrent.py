@@ -53,7 +53,6 @@ class RecurrentAttend(Attend):
         presence_logits, q_where = self._where_head(lstm.h)
         return Search(presence_logits, q_where, images, memory._replace(lstm=lstm))
 
-    def _remember(self, memory, result, draw):
-        del draw
+    def _remember(self, memory, result):
         latents = tf.concat([result.z_where, result.z_what], axis=-1)
         return memory._replace(latents=latents)
