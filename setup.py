@@ -27,6 +27,7 @@ setup(
         "air_tf": ["py.typed"],
         "air_tf.data.multi_mnist": ["*.md", "*.bib", "*.txt", "*.tsv"],
         "air_tf.data.multi_digits": ["*.md", "*.bib", "*.txt", "*.tsv"],
+        "air_tf.data.multi_omniglot": ["*.md", "*.bib", "*.txt", "*.tsv"],
         "air_tf.data.sprites": ["*.md", "*.bib", "*.txt", "*.tsv"],
     },
     python_requires=">=3.10,<3.14",

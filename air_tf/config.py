@@ -275,9 +275,9 @@ class DataConfig:
 
     dataset: str = _setting(
         "multi_digits",
-        "multi_digits, multi_mnist or sprites, also with a configuration, as in "
-        "multi_mnist/0-3; or your own pictures: file (--data_file) or folder "
-        "(--image_dir).",
+        "multi_digits, multi_mnist, multi_omniglot or sprites, also with a "
+        "configuration, as in multi_mnist/0-3; or your own pictures: file "
+        "(--data_file) or folder (--image_dir).",
     )
     data_file: str | None = _setting(
         None,

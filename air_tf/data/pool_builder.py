@@ -12,8 +12,19 @@ from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
 from air_tf.data.scenes import SPLITS, ObjectPool, Scene, compose_scene
 
 
-def scene_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
-    """The forms that every kind of object comes in; the first is the default."""
+def scene_configs(
+    num_scenes: Mapping[str, int],
+    *,
+    default: str = "0-2",
+    shrink: tuple[float, float] = SceneConfig.shrink,
+) -> list[SceneBuilderConfig]:
+    """The forms that every kind of object comes in.
+
+    Args:
+      num_scenes: for each split.
+      default: the form that comes first.
+      shrink: mean and deviation of what a picture's size is divided by.
+    """
     counts = {
         "0-2": (0, 1, 2),
         "0-3": (0, 1, 2, 3),
@@ -23,19 +34,25 @@ def scene_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
     settings = {name: {"counts": value} for name, value in counts.items()}
     settings["0-2_overlap"] = {"counts": (0, 1, 2), "overlap": True}
     settings["0-3_overlap"] = {"counts": (0, 1, 2, 3), "overlap": True}
-    settings["0-2_half_size"] = {"counts": (0, 1, 2), "shrink": (2.6, 0.2)}
+    half, double = (tuple(by * value for value in shrink) for by in (2, 0.5))
+    settings["0-2_half_size"] = {"counts": (0, 1, 2), "shrink": half}
+    settings["1_double_size"] = {"counts": (1,), "shrink": double}
     settings["0-5_100x100"] = {
         "counts": (0, 1, 2, 3, 4, 5),
         "canvas_size": (100, 100),
     }
+    settings = {default: settings.pop(default), **settings}
     return [
         SceneBuilderConfig(
             name=name,
-            description=_describe(SceneConfig(**values)),
-            scenes=SceneConfig(**values),
+            description=_describe(scenes),
+            scenes=scenes,
             num_scenes=num_scenes,
         )
-        for name, values in settings.items()
+        for name, scenes in (
+            (name, SceneConfig(**{"shrink": shrink, **values}))
+            for name, values in settings.items()
+        )
     ]
 
 

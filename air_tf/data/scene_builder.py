@@ -3,11 +3,13 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from air_tf.config import SceneConfig, SpriteConfig
+from air_tf.data.origins import Origin
 from air_tf.data.scenes import Scene
 
 
@@ -28,6 +30,8 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builds scenes of objects and says what is in them."""
 
     CHANNELS = 1
+    # Of other people's data; None where scenes need no download.
+    ORIGIN: ClassVar[Origin | None] = None
 
     @abc.abstractmethod
     def _composers(self) -> dict[str, Callable[[int], Scene]]:

@@ -2,29 +2,20 @@
 
 import hashlib
 import importlib
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from air_tf.config import DataConfig
-from air_tf.data import user_images
+from air_tf.data import origins, user_images
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
-BUILDERS = ("multi_digits", "multi_mnist", "sprites")
+BUILDERS = ("multi_digits", "multi_mnist", "multi_omniglot", "sprites")
 USER_SOURCES = ("file", "folder")
 MIN_USER_IMAGES = 10
 _READ_BATCH = 1000
-_MNIST_HOST = "https://storage.googleapis.com"
-_NETWORK_SECONDS = 10
-
-OFFLINE_HELP = (
-    "without a network, put a prepared mnist/3.0.1 into --data_dir, or MNIST's four "
-    "original files into a folder and run scripts/prepare_data.py --manual_dir=FOLDER; "
-    "--dataset=multi_digits needs no download"
-)
 
 
 def load_splits(
@@ -93,8 +84,8 @@ def prepare(
     Args:
       dataset: as in "multi_mnist" or "multi_mnist/0-3".
       data_dir: of TFDS; its own default if omitted.
-      manual_dir: a folder with MNIST's four original files, used instead of a
-        download.
+      manual_dir: a folder with the original files of what the scenes are made of,
+        used instead of a download.
 
     Raises:
       InputError: for a dataset that does not exist or can't be downloaded.
@@ -117,8 +108,8 @@ def prepare(
     builder = builder_cls(data_dir=data_dir, config=config or None)
     if builder.data_path.exists():
         return builder
-    if name == "multi_mnist":
-        _prepare_mnist(builder.data_dir_root, manual_dir)
+    if builder.ORIGIN is not None:
+        origins.fetch(builder.ORIGIN, builder.data_dir_root, manual_dir)
     print(f"Composing the scenes of {builder.info.full_name} ...", flush=True)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
@@ -126,45 +117,6 @@ def prepare(
         )
     )
     return builder
-
-
-def _prepare_mnist(data_dir, manual_dir: str | None) -> None:
-    import tensorflow_datasets as tfds
-
-    if manual_dir is not None and not os.path.isdir(manual_dir):
-        raise InputError(f"manual_dir is {manual_dir!r}; expected a folder")
-    mnist = tfds.builder("mnist:3.0.1", data_dir=data_dir)
-    if mnist.data_path.exists():
-        return
-    if manual_dir is None:
-        _require_network()
-    try:
-        mnist.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-        )
-    except Exception as error:
-        # Whatever the download layers raise; all of them mean the same here.
-        if manual_dir is not None:
-            raise InputError(
-                f"manual_dir is {manual_dir!r}, from which MNIST can't be prepared "
-                f"({type(error).__name__}); expected its four original files, complete "
-                "and under their original names"
-            ) from error
-        raise InputError(
-            f"MNIST can't be downloaded ({type(error).__name__}); {OFFLINE_HELP}"
-        ) from error
-
-
-def _require_network() -> None:
-    """Fails at once where TFDS would try again for minutes."""
-    import requests
-
-    try:
-        requests.head(_MNIST_HOST, timeout=_NETWORK_SECONDS)
-    except requests.RequestException as error:
-        raise InputError(
-            f"MNIST can't be downloaded ({type(error).__name__}); {OFFLINE_HELP}"
-        ) from None
 
 
 def _read_split(builder, split: str, *, details: bool) -> ImageSet:

@@ -2,6 +2,7 @@
 
 import tensorflow_datasets as tfds
 
+from air_tf.data import origins
 from air_tf.data.pool_builder import PoolBuilder, scene_configs
 from air_tf.data.scenes import ObjectPool
 
@@ -16,10 +17,11 @@ _SOURCE_SPLITS = {
 class Builder(PoolBuilder):
     """TFDS builder `multi_mnist`, made from TFDS' `mnist`."""
 
+    ORIGIN = origins.MNIST
     BUILDER_CONFIGS = scene_configs({"train": 60000, "validation": 5000, "test": 10000})
 
     def _object_pools(self) -> dict[str, ObjectPool]:
-        mnist = tfds.builder("mnist:3.0.1", data_dir=self.data_dir_root)
+        mnist = tfds.builder(self.ORIGIN.name, data_dir=self.data_dir_root)
         mnist.download_and_prepare()
         return {
             split: _read_pool(mnist, source) for split, source in _SOURCE_SPLITS.items()
