@@ -33,6 +33,13 @@ def test_probe_of_too_few_objects_is_none(num_train, num_test):
     assert result["probe_num_test"] == num_test
 
 
+def test_probe_of_other_kinds_than_it_was_fitted_to_is_none():
+    rng = np.random.default_rng(0)
+    train, test = (_codes(n, rng, informative=True) for n in (60, 30))
+    result = linear_probe(train, test._replace(labels=test.labels + 3))
+    assert result["probe_accuracy"] is None
+
+
 def test_codes_are_those_of_the_matched_objects(learnt_run, pools):
     """Scenes with known labels: a learnt model finds nearly all objects."""
     from air_tf.config import SceneConfig

@@ -56,11 +56,23 @@ def test_no_alphabet_is_in_two_splits():
         _characters([0, 1, 1, 2, 5]), _characters([5, 2, 9, 9, 3, 8, 4, 4])
     )
     # Of the unseen 3, 4, 8 and 9, the first third rounds down to one.
-    assert pools["train"].labels.tolist() == [0, 10, 10, 20, 50]
+    assert pools["train"].labels.tolist() == 8 * [0, 10, 10, 20, 50]
     assert pools["validation"].labels.tolist() == [30]
     assert pools["test"].labels.tolist() == [90, 90, 80, 40, 40]
     for pool in pools.values():
         np.testing.assert_array_equal(pool.images[:, 50, 50], 100 + pool.labels)
+
+
+def test_drawings_to_train_on_come_in_eight_positions():
+    drawings = _characters([0])
+    drawings["image"] = np.random.default_rng(0).integers(0, 256, (1, 3, 3))
+    pool = module.split_alphabets(drawings, _characters([1, 2]))["train"]
+    assert len({image.tobytes() for image in pool.images}) == 8
+    for image in pool.images:
+        np.testing.assert_array_equal(
+            np.sort(image, None), np.sort(pool.images[0], None)
+        )
+        assert image[1, 1] == pool.images[0, 1, 1]
 
 
 def test_unseen_alphabets_are_needed():

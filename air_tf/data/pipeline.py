@@ -36,10 +36,15 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices(order)
 
     first_epoch, skip = divmod(first_step, per_epoch)
+    # There is nothing to tune, and the end of the iterator waits for the tuner's next
+    # look: up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return (
         tf.data.Dataset.counter(first_epoch)
         .flat_map(epoch_indices)
         .skip(skip)
         .map(lambda rows: tf.gather(source, rows))
         .prefetch(2)
+        .with_options(options)
     )

@@ -88,14 +88,17 @@ def linear_probe(
 
     Returns:
       "probe_accuracy" of z_what and "probe_accuracy_pixels" of the glimpses it was
-      read from, both on the test objects, or None where there are too few;
+      read from, both on the test objects, or None where there are too few, or none of
+      a kind in `train`;
       "probe_num_train" and "probe_num_test", how many objects.
     """
     result = dict.fromkeys(FIGURES) | {
         "probe_num_train": len(train.labels),
         "probe_num_test": len(test.labels),
     }
-    if len(np.unique(train.labels)) < 2 or not len(test.labels):
+    classes = np.unique(train.labels)
+    # Of objects of other kinds than those it is fitted to, a probe knows nothing.
+    if len(classes) < 2 or not np.isin(test.labels, classes).any():
         return result
 
     def accuracy(fitted_to, tried_on):

@@ -152,26 +152,28 @@ def _accuracies(run: pathlib.Path, tests: Mapping[str, ImageSet]) -> dict[str, f
     return found
 
 
-def _infer(air, images: ImageSet) -> Scenes:
-    steps = int(images.counts.max()) + _MORE_STEPS
-    return air.infer(images.images, max_steps=steps, batch_size=_BATCH_SIZE)
+def _infer(air, images: ImageSet, most: int | None = None) -> Scenes:
+    """With more steps than `most` objects, or than there are in any image."""
+    steps = (images.counts.max() if most is None else most) + _MORE_STEPS
+    return air.infer(images.images, max_steps=int(steps), batch_size=_BATCH_SIZE)
 
 
 def _save_examples(path: pathlib.Path, rows) -> None:
     """Of each test set: images that are counted right, then such that are not."""
-    images, scenes, counts, names = [], [], [], []
+    most = max(test.counts.max() for _, tests in rows for test in tests.values())
+    parts, images, counts, names = [], [], [], []
     for run, tests in rows:
         if not (run / "model.keras").exists():
             continue
         air = RunDir(run).load_model()
         for test in tests.values():
             few = test.head(1000)
-            found = _infer(air, few)
+            found = _infer(air, few, most)
             right = found.num_objects == few.counts
             for chosen, name in ((right, "right"), (~right, "wrong")):
                 index = np.flatnonzero(chosen)[:_PICTURES]
+                parts.append(Scenes(*(field[index] for field in found)))
                 images.append(few.images[index])
-                scenes.append([_one(found, i) for i in index])
                 counts.append(few.counts[index])
                 names += [name] * len(index)
     if names:
@@ -179,29 +181,7 @@ def _save_examples(path: pathlib.Path, rows) -> None:
             pictures.save_reconstructions(
                 file,
                 np.concatenate(images),
-                _stack([one for part in scenes for one in part]),
+                Scenes(*map(np.concatenate, zip(*parts, strict=True))),
                 np.concatenate(counts),
                 names,
             )
-
-
-def _one(scenes: Scenes, index: int) -> Scenes:
-    return Scenes(*(field[index] for field in scenes))
-
-
-def _stack(scenes: Sequence[Scenes]) -> Scenes:
-    """Scenes of different T, as far as pictures need them."""
-    steps = max(len(one.boxes) for one in scenes)
-
-    def stack(fields):
-        fields = [np.asarray(field) for field in fields]
-        if len({field.shape for field in fields}) == 1:
-            return np.stack(fields)
-        return np.stack(
-            [
-                np.pad(f, [(0, steps + 1 - len(f))] + [(0, 0)] * (f.ndim - 1))
-                for f in fields
-            ]
-        )
-
-    return Scenes(*map(stack, zip(*scenes, strict=True)))

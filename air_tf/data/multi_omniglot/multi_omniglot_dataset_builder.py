@@ -48,6 +48,8 @@ def split_alphabets(background, evaluation) -> dict[str, ObjectPool]:
     """Alphabets of `background` to train on; those only in `evaluation` to test.
 
     The first third of the latter, in the order of their numbers, is for validation.
+    Drawings to train on are also turned by quarters (as by Santoro et al. 2016) and
+    mirrored: eight times as many shapes.
 
     Args:
       background: "image" [N, h, w] uint8, bright on 0, "label" and "alphabet" [N].
@@ -61,7 +63,7 @@ def split_alphabets(background, evaluation) -> dict[str, ObjectPool]:
         )
     validation, test = np.split(unseen, [max(1, len(unseen) // 3)])
     return {
-        "train": _pool(background, known),
+        "train": _in_all_positions(_pool(background, known)),
         "validation": _pool(evaluation, validation),
         "test": _pool(evaluation, test),
     }
@@ -70,6 +72,15 @@ def split_alphabets(background, evaluation) -> dict[str, ObjectPool]:
 def _pool(characters, alphabets) -> ObjectPool:
     chosen = np.isin(characters["alphabet"], alphabets)
     return ObjectPool(characters["image"][chosen], characters["label"][chosen])
+
+
+def _in_all_positions(pool: ObjectPool) -> ObjectPool:
+    images = [
+        np.rot90(one, quarters, axes=(1, 2))
+        for one in (pool.images, pool.images[:, :, ::-1])
+        for quarters in range(4)
+    ]
+    return ObjectPool(np.concatenate(images), np.tile(pool.labels, len(images)))
 
 
 def _read(omniglot: tfds.core.DatasetBuilder, split: str) -> dict[str, np.ndarray]:
