@@ -3,7 +3,7 @@
     python scripts/benchmark.py --reliability --dataset=multi_mnist --seeds=20 \
         --output_dir=benchmarks/strict
     python scripts/benchmark.py --objectives --output_dir=benchmarks/objectives
-    python scripts/benchmark.py --step
+    python scripts/benchmark.py --step    (or --scaling)
     python scripts/benchmark.py --serving --export_dir=exports/air
     python scripts/benchmark.py --edge --model_dir=runs/mnist
 
@@ -11,6 +11,8 @@
 every one on test images; --objectives does so with every objective, and measures how
 much their gradients vary. Interrupted, they resume. Run nothing else meanwhile.
 """
+
+import importlib
 
 from absl import flags
 
@@ -20,6 +22,7 @@ _MODES = {
     "reliability": "Train with many seeds.",
     "objectives": "Train with every objective.",
     "step": "Time the training step.",
+    "scaling": "Time it on larger canvases and with more attend steps.",
     "serving": "Load an exported model.",
     "edge": "Time LiteRT formats.",
 }
@@ -45,33 +48,30 @@ def main(argv):
     if len(chosen) != 1:
         found = " and ".join(chosen) or "none"
         raise InputError(f"expected one of --{', --'.join(_MODES)}; found {found}")
-    {"serving": _serving, "edge": _edge, "step": _step}.get(chosen[0], _training)()
+    if chosen[0] == "serving":
+        cli.require("export_dir", "a folder of export.py")
+        from air_tf.deployment.serving_config import require_serving_api
+
+        require_serving_api()
+        _print("deployment.serving_load", "serving", flags.FLAGS.export_dir)
+    elif chosen[0] == "edge":
+        cli.require("model_dir", "the folder of a run")
+        from air_tf.training.run_dir import RunDir
+
+        run, data_dir = RunDir(flags.FLAGS.model_dir), flags.FLAGS.data_dir
+        _print("deployment.edge_speed", "edge", run, data_dir=data_dir)
+    elif chosen[0] == "step":
+        _print("training.step_speed", "step", cli.run_config())
+    elif chosen[0] == "scaling":
+        _print("training.step_scaling", "scaling", cli.run_config())
+    else:
+        _training()
 
 
-def _serving():
-    cli.require("export_dir", "a folder of export.py")
-    from air_tf.deployment.serving_config import require_serving_api
-
-    require_serving_api()
-    from air_tf.deployment.serving_load import benchmark_serving, format_serving
-
-    print(format_serving(benchmark_serving(flags.FLAGS.export_dir)))
-
-
-def _edge():
-    cli.require("model_dir", "the folder of a run")
-    from air_tf.deployment.edge_speed import benchmark_edge, format_edge
-    from air_tf.training.run_dir import RunDir
-
-    run = RunDir(flags.FLAGS.model_dir)
-    print(format_edge(benchmark_edge(run, data_dir=flags.FLAGS.data_dir)))
-
-
-def _step():
-    config = cli.run_config()
-    from air_tf.training.step_speed import benchmark_step, format_step
-
-    print(format_step(benchmark_step(config)))
+def _print(room, name, *args, **kwargs):
+    found = importlib.import_module(f"air_tf.{room}")
+    result = getattr(found, f"benchmark_{name}")(*args, **kwargs)
+    print(getattr(found, f"format_{name}")(result))
 
 
 def _training():

@@ -13,6 +13,7 @@ from air_tf.training import (
     reliability,
     seeds,
     step_parts,
+    step_scaling,
     step_speed,
 )
 from air_tf.training.diagnosis import TrainingDiverged
@@ -178,3 +179,22 @@ def test_step_times_and_importing_stays_light(config, monkeypatch):
     # Measured 0.01 s; a bound for slow machines that still shows a stray import.
     assert result["import_seconds"] < 2
     assert "training step" in step_speed.format_step(result)
+
+
+def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
+    def time_steps(one):
+        area = one.model.image_shape[0] * one.model.image_shape[1]
+        times = area * one.model.max_steps_per_image / 100
+        return {"step_ms": times, "step_memory_mb": 7.0, "compile_seconds": 1.0}
+
+    monkeypatch.setattr(step_scaling, "in_fresh_process", lambda f, one: f(one))
+    monkeypatch.setattr(step_scaling, "time_steps", time_steps)
+    result = step_scaling.benchmark_scaling(config)
+    found = {
+        (one["image_shape"], one["max_steps_per_image"]): one["step_ms"]
+        for one in result["measurements"]
+    }
+    assert found[(100, 100, 1), 3] == 300.0
+    assert [found[config.model.image_shape, steps] for steps in (1, 8)] == [2.56, 20.48]
+    assert len(found) == len(result["measurements"])
+    assert "| 100 x 100 | 3 | 300.0 | 7 | 1.0 |" in step_scaling.format_scaling(result)

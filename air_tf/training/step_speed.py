@@ -19,24 +19,40 @@ from air_tf.training.step_parts import step_parts
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 
 _ROUNDS, _CALLS_PER_ROUND = 9, 4
+_NUM_IMAGES = 20_000
 
 
 def benchmark_step(config: RunConfig) -> dict[str, Any]:
+    """Times the training step, its parts and the machine.
+
+    Returns:
+      "machine", what `time_steps` and `step_parts` return, and "import_seconds".
+    """
+    times = time_steps(config)
+    air = _make(config)
+    return {
+        "machine": machine(),
+        **times,
+        **step_parts(air, config.training),
+        "import_seconds": _import_seconds(),
+    }
+
+
+def time_steps(config: RunConfig) -> dict[str, Any]:
     """Times the training step, with and without the input pipeline.
 
     Images are noise: no operation's time depends on what is in them.
 
     Returns:
-      "num_weights", the seconds of the first steps ("compile_seconds"), medians
-      over rounds in milliseconds ("step_ms", with the pipeline;
-      "step_ms_one_batch", the same batch again and again) and "pipeline_share",
-      the median over pairs of rounds of what the pipeline adds; what `step_parts`
-      returns; "import_seconds" and "peak_memory_mb".
+      "num_weights", "batch_size", the seconds of the first steps ("compile_seconds"),
+      medians over rounds in milliseconds ("step_ms", with the pipeline;
+      "step_ms_one_batch", the same batch again and again), "pipeline_share", the
+      median over pairs of rounds of what the pipeline adds, the process's peak of
+      memory so far ("peak_memory_mb") and what of it came with the steps
+      ("step_memory_mb").
     """
     settings = config.training
-    keras.utils.set_random_seed(settings.seed)
-    policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
-    air = AIR(config.model, dtype=policy)
+    air = _make(config)
     trainer = Trainer(air, settings)
     at_once = steps_per_execution(settings)
     trainer.compile(
@@ -45,7 +61,8 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
         steps_per_execution=at_once,
     )
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (20_000, *config.model.image_shape)).astype(np.uint8)
+    shape = (_NUM_IMAGES, *config.model.image_shape)
+    images = rng.integers(0, 256, shape, dtype=np.uint8)
     pipeline = training_batches(
         images, batch_size=settings.batch_size, seed=0, first_step=0
     )
@@ -54,6 +71,7 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
     step = trainer.train_function
     iterators = {"pipeline": iter(pipeline), "one_batch": iter(one_batch)}
 
+    memory = _peak_mb()
     start = time.perf_counter()
     step(iterators["pipeline"])
     compile_seconds = time.perf_counter() - start
@@ -70,17 +88,25 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
         a / b - 1 for a, b in zip(times["pipeline"], times["one_batch"], strict=True)
     ]
     return {
-        "machine": machine(),
         "num_weights": air.count_params(),
         "batch_size": settings.batch_size,
         "compile_seconds": compile_seconds,
         "step_ms": 1e3 * statistics.median(times["pipeline"]),
         "step_ms_one_batch": 1e3 * statistics.median(times["one_batch"]),
         "pipeline_share": statistics.median(shares),
-        **step_parts(air, settings),
-        "import_seconds": _import_seconds(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": _peak_mb(),
+        "step_memory_mb": _peak_mb() - memory,
     }
+
+
+def _make(config: RunConfig) -> AIR:
+    keras.utils.set_random_seed(config.training.seed)
+    policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
+    return AIR(config.model, dtype=policy)
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _import_seconds() -> float:

@@ -1,0 +1,49 @@
+"""What a training step costs on larger canvases and with more attend steps."""
+
+import dataclasses
+from typing import Any
+
+from air_tf.config import RunConfig
+from air_tf.training.machine import machine
+from air_tf.training.seeds import in_fresh_process
+from air_tf.training.step_speed import time_steps
+
+_SIDES = (50, 75, 100)
+_STEPS = (1, 2, 3, 4, 5, 6, 8)
+
+
+def benchmark_scaling(config: RunConfig) -> dict[str, Any]:
+    """Times a step on square canvases, and with several T, all else as in `config`.
+
+    Each in a process of its own, or it would see the memory of the others.
+
+    Returns:
+      "machine", and "measurements": of each "side" (of the canvas, in pixels),
+      "max_steps" and what `time_steps` returns.
+    """
+    model = config.model
+    height, width, channels = model.image_shape
+    chosen = [((side, side), model.max_steps_per_image) for side in _SIDES]
+    chosen += [((height, width), steps) for steps in _STEPS]
+    found = []
+    for canvas, steps in dict.fromkeys(chosen):
+        changes = {"image_shape": (*canvas, channels), "max_steps_per_image": steps}
+        one = dataclasses.replace(config, model=dataclasses.replace(model, **changes))
+        found.append({**changes, **in_fresh_process(time_steps, one)})
+    return {"machine": machine(), "measurements": found}
+
+
+def format_scaling(result: dict[str, Any]) -> str:
+    """A markdown table."""
+    lines = [
+        "| canvas | T | ms per step | MB that steps take | s of the first steps |",
+        "|---|---|---|---|---|",
+    ]
+    for one in result["measurements"]:
+        height, width, _ = one["image_shape"]
+        lines.append(
+            f"| {height} x {width} | {one['max_steps_per_image']} | "
+            f"{one['step_ms']:.1f} | {one['step_memory_mb']:.0f} | "
+            f"{one['compile_seconds']:.1f} |"
+        )
+    return "\n".join(lines)
