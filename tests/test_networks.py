@@ -165,9 +165,11 @@ def test_where_head_starts_at_the_guess():
         centre=tf.constant([[0.1, -0.6]]),
         reach=tf.constant([[0.5]]),
     )
-    params = head(tf.zeros([1, 4]), guess=guess)
+    corrected, params = head(tf.zeros([1, 4]), guess=guess)
     np.testing.assert_allclose(params.loc, [[0.5, 0.1, -0.6]], atol=1e-6)
-    params = head(tf.fill([1, 4], 1e6), guess=guess)
+    np.testing.assert_array_equal(corrected.window(), params.loc)
+    corrected, params = head(tf.fill([1, 4], 1e6), guess=guess)
+    np.testing.assert_array_equal(corrected.window(), params.loc)
     np.testing.assert_allclose(
         np.abs(params.loc[0, 1:] - guess.centre[0]), [0.5, 0.5], rtol=1e-5
     )

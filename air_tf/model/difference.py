@@ -6,8 +6,9 @@ many objects came before, it goes on with counts that it was never trained on.
 
 One network sees every part of the canvas in the same way: in each cell of a grid it
 says how likely an object is there, and in which window. The step takes the most
-likely cell and looks again, at full resolution, through that window: where objects
-stand close, the first window often lies between two.
+likely cell and looks again, at full resolution, through that window, and once more
+through the corrected one: where objects stand close, the first window often lies
+between two.
 """
 
 import math
@@ -16,6 +17,9 @@ import tensorflow as tf
 
 from air_tf.model import networks, spatial
 from air_tf.model.attend import Attend, Search
+
+# Each through the window that the look before corrected.
+_CLOSER_LOOKS = 2
 
 
 class DifferenceAttend(Attend):
@@ -50,10 +54,14 @@ class DifferenceAttend(Attend):
         # the likelihood to improve.
         rest = tf.stop_gradient(images - memory)
         presence_logits, guess = self._cells(rest)
-        window = tf.concat([tf.sigmoid(guess.scale_logits), guess.centre], axis=-1)
-        glimpse = spatial.extract_glimpses(rest, window, self._config.glimpse_size)
-        size = math.prod(glimpse.shape[1:])
-        q_where = self._where_head(tf.reshape(glimpse, [-1, size]), guess=guess)
+        for _ in range(_CLOSER_LOOKS):
+            glimpse = spatial.extract_glimpses(
+                rest, guess.window(), self._config.glimpse_size
+            )
+            size = math.prod(glimpse.shape[1:])
+            guess, q_where = self._where_head(
+                tf.reshape(glimpse, [-1, size]), guess=guess
+            )
         return Search(presence_logits, q_where, rest, memory)
 
     def _remember(self, memory, result):

@@ -148,6 +148,10 @@ class Guess(NamedTuple):
     centre: tf.Tensor | float  # [B, 2], (y, x) in [-1, 1]
     reach: tf.Tensor | float  # [B, 1], how far off the centre may be
 
+    def window(self) -> tf.Tensor:
+        """As z_where, [B, 3]."""
+        return tf.concat([tf.sigmoid(self.scale_logits), self.centre], axis=-1)
+
 
 class CellSearch(keras.layers.Layer):
     """The cell of a grid where an object is most likely, and the window it guesses.
@@ -227,7 +231,7 @@ def _patches(size: int) -> np.ndarray:
 
 
 class WhereHead(keras.layers.Layer):
-    """The factor q(z_where_t | h_t), around a guess.
+    """Corrects a guess, and gives the factor q(z_where_t | h_t) around it.
 
     Means stay in bounds: windows between nothing and the whole canvas, with
     their centres within reach of the guess.
@@ -250,8 +254,10 @@ class WhereHead(keras.layers.Layer):
         self._mlp.build(input_shape)
 
     def call(self, h, guess: Guess):
-        """[B, U] to parameters of z_where, [B, 3]."""
-        return _around(guess, tf.cast(self._mlp(h), tf.float32))
+        """[B, U] to the guess corrected, and parameters of z_where, [B, 3]."""
+        correction, raw = tf.split(tf.cast(self._mlp(h), tf.float32), 2, axis=-1)
+        guess = _correct(guess, correction)
+        return guess, _normal(guess, raw)
 
 
 class PresenceWhereHead(keras.layers.Layer):
@@ -278,20 +284,25 @@ class PresenceWhereHead(keras.layers.Layer):
     def call(self, h):
         """[B, U] to presence logits [B] and parameters of z_where, [B, 3]."""
         out = tf.cast(self._mlp(h), tf.float32)
-        return out[:, 0], _around(self._guess, out[:, 1:])
+        presence_logits, correction, raw = tf.split(out, [1, 3, 3], axis=-1)
+        guess = _correct(self._guess, correction)
+        return presence_logits[:, 0], _normal(guess, raw)
 
 
-def _around(guess: Guess, out: tf.Tensor) -> NormalParams:
-    """Parameters of z_where, [B, 3], from a guess and [B, 6] beside it."""
-    scale, shifts, raw = tf.split(out, [1, 2, 3], axis=-1)
-    loc = tf.concat(
-        [
-            tf.sigmoid(guess.scale_logits + scale),
-            guess.centre + guess.reach * tf.tanh(shifts),
-        ],
-        axis=-1,
+def _correct(guess: Guess, correction: tf.Tensor) -> Guess:
+    """By [B, 3]: of the scale's logit, and of the centre as a share of its reach."""
+    scale, shifts = tf.split(correction, [1, 2], axis=-1)
+    scale_logits = guess.scale_logits + scale
+    return Guess(
+        scale_logits=scale_logits,
+        centre=guess.centre + guess.reach * tf.tanh(shifts),
+        reach=tf.sigmoid(scale_logits),
     )
-    return NormalParams(loc=loc, scale=MIN_WHERE_SCALE + softplus(raw))
+
+
+def _normal(guess: Guess, raw: tf.Tensor) -> NormalParams:
+    """Parameters of z_where, [B, 3], from its mean and raw deviations."""
+    return NormalParams(loc=guess.window(), scale=MIN_WHERE_SCALE + softplus(raw))
 
 
 def _logit(probability: float) -> float:
