@@ -182,3 +182,15 @@ def test_sizes_of_the_presets():
     assert AIR(PRESETS["default"].model).count_params() == 520_118 + 10
     # That of Pyro's example, 3.28 million.
     assert AIR(PRESETS["paper"].model).count_params() == 3_275_131 + 10
+
+
+def test_latents_of_other_shapes_are_refused(small_config):
+    air = AIR(small_config)
+    z_where, z_what, z_pres = np.zeros((2, 3, 3)), np.zeros((2, 3, 4)), np.ones((2, 3))
+    z_where, z_what, z_pres = (x.astype(np.float32) for x in (z_where, z_what, z_pres))
+    assert air.decode(z_where, z_what, z_pres).shape == (2, 16, 16, 1)
+    for where, what in ((z_where[..., :2], z_what), (z_where, z_what[:, :2])):
+        with pytest.raises(InputError, match=r"expected \[B, T, 3\] and \[B, T, 4\]"):
+            air.decode(where, what, z_pres)
+    with pytest.raises(InputError, match=r"z_pres has shape \(2, 2\); expected"):
+        air.decode(z_where, z_what, z_pres[:, :2])

@@ -1,5 +1,9 @@
 import dataclasses
 import json
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -198,3 +202,47 @@ def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
     assert [found[config.model.image_shape, steps] for steps in (1, 8)] == [2.56, 20.48]
     assert len(found) == len(result["measurements"])
     assert "| 100 x 100 | 3 | 300.0 | 7 | 1.0 |" in step_scaling.format_scaling(result)
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/task").exists(), reason="no /proc to see processes in"
+)
+def test_a_training_ends_with_what_started_it(tmp_path):
+    code = (
+        "import os, pathlib, time\n"
+        "from air_tf.training.seeds import in_fresh_process\n"
+        "if __name__ == '__main__':\n"
+        "    in_fresh_process(time.sleep, 600)\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, script])
+    children = pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        found = _wait_for(lambda: _sleeping(children), 60)
+    finally:
+        parent.kill()
+    parent.wait()
+    _wait_for(lambda: not any(map(_runs, found)), 60)
+
+
+def _sleeping(children):
+    """Processes that wait for their work to end: all that the pool has started."""
+    numbers = children.read_text().split()
+    return numbers if len(numbers) > 1 else None
+
+
+def _runs(number):
+    try:
+        status = pathlib.Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # ended, but nobody looked
+
+
+def _wait_for(found, seconds):
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return result

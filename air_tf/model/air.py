@@ -147,10 +147,24 @@ class AIR(keras.Model):
 
         Returns:
           Object images, [B, T, H, W, C].
+
+        Raises:
+          InputError: for other shapes.
         """
+        size = self.config.z_what_size
+        shapes = tuple(z_where.shape), tuple(z_what.shape)
+        if (
+            [len(shape) for shape in shapes] != [3, 3]
+            or (shapes[0][2], shapes[1][2]) != (3, size)
+            or shapes[0][1] != shapes[1][1]
+        ):
+            raise InputError(
+                f"z_where and z_what have shapes {shapes[0]} and {shapes[1]}; expected "
+                f"[B, T, 3] and [B, T, {size}]"
+            )
         drawn = self._draw_each(
             tf.reshape(z_where, [-1, 3]),
-            tf.reshape(z_what, [-1, self.config.z_what_size]),
+            tf.reshape(z_what, [-1, size]),
         )
         return tf.reshape(drawn, [-1, z_where.shape[1], *self.config.image_shape])
 
@@ -166,7 +180,15 @@ class AIR(keras.Model):
 
         Returns:
           Canvas, [B, H, W, C].
+
+        Raises:
+          InputError: for other shapes.
         """
+        if tuple(z_pres.shape[1:]) != tuple(z_where.shape[1:2]):
+            raise InputError(
+                f"z_pres has shape {tuple(z_pres.shape)}; expected [B, T] as z_where, "
+                f"which has {tuple(z_where.shape)}"
+            )
         return self._compose(self.draw_objects(z_where, z_what), z_pres)
 
     def generate(

@@ -8,6 +8,7 @@ import os
 import pathlib
 import resource
 import statistics
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,7 +100,9 @@ def in_fresh_process(function: Callable, *args) -> Any:
       InputError: if the process dies; or what `function` raises.
     """
     with concurrent.futures.ProcessPoolExecutor(
-        max_workers=1, mp_context=multiprocessing.get_context("spawn")
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
     ) as pool:
         try:
             return pool.submit(function, *args).result()
@@ -108,6 +111,16 @@ def in_fresh_process(function: Callable, *args) -> Any:
                 "a training was killed, perhaps for want of memory; the same command "
                 "goes on after the last seed that ended"
             ) from None
+
+
+def _end_with_parent() -> None:
+    """Whoever kills a benchmark wants its training to end, too."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _measure(config: RunConfig, model_dir: str, data_dir: str | None) -> dict[str, Any]:
