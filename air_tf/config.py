@@ -103,7 +103,8 @@ class AIRConfig:
         256, "Units of the LSTM that decides where to look, in the recurrent form."
     )
     where_units: tuple[int, ...] = _setting(
-        (200,), "Hidden layers from what a step sees to presence and z_where."
+        (200,),
+        "Hidden layers from a glimpse (difference) or the LSTM (recurrent) to z_where.",
     )
     encoder_units: tuple[int, ...] = _setting(
         (200,), "Hidden layers of the glimpse encoder, q(z_what | glimpse)."

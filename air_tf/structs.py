@@ -47,7 +47,7 @@ class AIROutput(NamedTuple):
     """Inference, and what p makes of it."""
 
     inference: Inference
-    object_image: Any  # [B, T, H, W, C], each object alone, whatever its presence
+    object_image: Any  # [B, T, H, W, C], each object alone; 0 for steps not taken
     canvas: Any  # [B, H, W, C], the present objects together
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from air_tf.config import PRESETS
+from air_tf.config import INFERENCES, PRESETS
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.training.fit_priors import fit_priors
@@ -142,12 +142,14 @@ def test_generate_with_a_given_number(small_config):
         air.generate(1, num_objects=4)
 
 
-def test_mixed_precision_keeps_latents_in_float32(small_config, images):
-    air = AIR(small_config, dtype="mixed_bfloat16")
+@pytest.mark.parametrize("inference", INFERENCES)
+def test_mixed_precision_keeps_latents_in_float32(small_config, images, inference):
+    config = dataclasses.replace(small_config, inference=inference)
+    air = AIR(config, dtype="mixed_bfloat16")
     output = air(images, sample=True, seed=[1, 2])
     for value in (output.canvas, output.inference.z_what, output.inference.z_where):
         assert value.dtype == "float32"
-    full = AIR(small_config)
+    full = AIR(config)
     full.set_weights(air.get_weights())
     np.testing.assert_allclose(
         air(images).inference.z_where, full(images).inference.z_where, atol=0.02
@@ -186,9 +188,15 @@ def test_sizes_of_the_presets():
 
 def test_latents_of_other_shapes_are_refused(small_config):
     air = AIR(small_config)
-    z_where, z_what, z_pres = np.zeros((2, 3, 3)), np.zeros((2, 3, 4)), np.ones((2, 3))
-    z_where, z_what, z_pres = (x.astype(np.float32) for x in (z_where, z_what, z_pres))
-    assert air.decode(z_where, z_what, z_pres).shape == (2, 16, 16, 1)
+    # Of whatever type numpy chose.
+    z_where, z_what, z_pres = (
+        np.ones((2, 3, 3)),
+        np.ones((2, 3, 4)),
+        np.eye(2, 3, dtype=int),
+    )
+    drawn = air.decode(z_where, z_what, z_pres)
+    alone = air.draw_objects(z_where, z_what)
+    np.testing.assert_allclose(drawn, [alone[0, 0], alone[1, 1]], atol=1e-6)
     for where, what in ((z_where[..., :2], z_what), (z_where, z_what[:, :2])):
         with pytest.raises(InputError, match=r"expected \[B, T, 3\] and \[B, T, 4\]"):
             air.decode(where, what, z_pres)

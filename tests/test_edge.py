@@ -56,10 +56,10 @@ def test_counts_agree_with_keras(converted, format, learnt_run, held_out_scenes)
     assert on_new.code_error <= on_new.code_scale * (0.005 if exact else 0.1)
 
 
-def test_the_difference_form_converts(small_config, images, tmp_path):
-    air = AIR(dataclasses.replace(small_config, inference="difference"))
+def test_the_recurrent_form_converts(small_config, images, tmp_path):
+    air = AIR(dataclasses.replace(small_config, inference="recurrent"))
     # Some of the images have an object, in whatever they differ.
-    layer = air.attend._cells._mlp._output
+    layer = air.attend._where_head._mlp._output
     kernel, bias = layer.get_weights()
     kernel[:, 0] *= 300.0
     layer.set_weights([kernel, bias])

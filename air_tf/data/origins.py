@@ -14,10 +14,37 @@ class Origin(NamedTuple):
     title: str
     name: str  # with its version
     host: str  # it is downloaded from
+    files: tuple[str, ...]
 
 
-MNIST = Origin("MNIST", "mnist:3.0.1", "https://storage.googleapis.com")
-OMNIGLOT = Origin("Omniglot", "omniglot:3.0.0", "https://github.com")
+MNIST = Origin(
+    "MNIST",
+    "mnist:3.0.1",
+    "https://storage.googleapis.com",
+    tuple(
+        f"{part}-ubyte.gz"
+        for part in (
+            "train-images-idx3",
+            "train-labels-idx1",
+            "t10k-images-idx3",
+            "t10k-labels-idx1",
+        )
+    ),
+)
+OMNIGLOT = Origin(
+    "Omniglot",
+    "omniglot:3.0.0",
+    "https://github.com",
+    tuple(
+        f"images_{part}.zip"
+        for part in (
+            "background",
+            "evaluation",
+            "background_small1",
+            "background_small2",
+        )
+    ),
+)
 
 
 def fetch(origin: Origin, data_dir, manual_dir: str | None) -> None:
@@ -34,8 +61,8 @@ def fetch(origin: Origin, data_dir, manual_dir: str | None) -> None:
     # Here, since importing TFDS takes seconds that users' own files don't need.
     import tensorflow_datasets as tfds
 
-    if manual_dir is not None and not os.path.isdir(manual_dir):
-        raise InputError(f"manual_dir is {manual_dir!r}; expected a folder")
+    if manual_dir is not None:
+        _check_files(origin, manual_dir)
     builder = tfds.builder(origin.name, data_dir=data_dir)
     if builder.data_path.exists():
         return
@@ -51,9 +78,21 @@ def fetch(origin: Origin, data_dir, manual_dir: str | None) -> None:
             raise InputError(
                 f"manual_dir is {manual_dir!r}, from which {origin.title} can't be "
                 f"prepared ({type(error).__name__}); expected its original files, "
-                "complete and under their original names"
+                "complete"
             ) from error
         raise InputError(_no_download(origin, error)) from error
+
+
+def _check_files(origin: Origin, folder: str) -> None:
+    """What is not there would be downloaded."""
+    if not os.path.isdir(folder):
+        raise InputError(f"manual_dir is {folder!r}; expected a folder")
+    missing = [name for name in origin.files if name not in os.listdir(folder)]
+    if missing:
+        raise InputError(
+            f"manual_dir is {folder!r}, where {', '.join(missing)} is missing; "
+            f"expected {origin.title}'s files {', '.join(origin.files)}"
+        )
 
 
 def _require_network(origin: Origin) -> None:

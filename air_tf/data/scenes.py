@@ -32,6 +32,8 @@ class ObjectPool:
 
     images: np.ndarray  # [N, h, w] uint8, bright on 0
     labels: np.ndarray  # [N]
+    # Whether they are also turned by quarters and mirrored, each as often as any other.
+    in_all_positions: bool = False
 
 
 def compose_scene(
@@ -139,7 +141,11 @@ def _draw_object(pool, config, rng):
     while True:
         index = rng.integers(len(pool.images))
         shrink = max(rng.normal(*config.shrink), 0.1)
-        picture = Image.fromarray(pool.images[index])
+        pixels = pool.images[index]
+        if pool.in_all_positions:
+            pixels = np.rot90(pixels, rng.integers(4))
+            pixels = pixels[:, :: rng.choice([1, -1])]
+        picture = Image.fromarray(np.ascontiguousarray(pixels))
         width, height = (max(1, int(side / shrink)) for side in picture.size)
         resized = picture.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized)

@@ -105,6 +105,11 @@ def prepare(
             f"dataset is {dataset!r}; {name} has the configurations "
             f"{', '.join(builder_cls.builder_configs)}"
         )
+    if manual_dir is not None and builder_cls.ORIGIN is None:
+        raise InputError(
+            f"manual_dir is {manual_dir!r}; expected none for {name}, which is made of "
+            "no files"
+        )
     builder = builder_cls(data_dir=data_dir, config=config or None)
     if builder.data_path.exists():
         return builder

@@ -151,6 +151,7 @@ class AIR(keras.Model):
         Raises:
           InputError: for other shapes.
         """
+        z_where, z_what = _as_float(z_where, z_what)
         size = self.config.z_what_size
         shapes = tuple(z_where.shape), tuple(z_what.shape)
         if (
@@ -184,6 +185,7 @@ class AIR(keras.Model):
         Raises:
           InputError: for other shapes.
         """
+        z_where, z_what, z_pres = _as_float(z_where, z_what, z_pres)
         if tuple(z_pres.shape[1:]) != tuple(z_where.shape[1:2]):
             raise InputError(
                 f"z_pres has shape {tuple(z_pres.shape)}; expected [B, T] as z_where, "
@@ -244,9 +246,7 @@ class AIR(keras.Model):
         Returns:
           Scenes as numpy arrays, as from `infer`.
         """
-        z_where, z_what, z_pres = (
-            tf.cast(one, tf.float32) for one in (z_where, z_what, z_pres)
-        )
+        z_where, z_what, z_pres = _as_float(z_where, z_what, z_pres)
         steps = z_pres.shape[1]
         count = tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32)
         scenes = self._describe(
@@ -420,6 +420,10 @@ class AIR(keras.Model):
             canvas=self._compose(object_image, z_pres),
             num_trips=num_trips,
         )
+
+
+def _as_float(*arrays) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.cast(array, tf.float32) for array in arrays)
 
 
 def to_float(images) -> tf.Tensor:

@@ -204,12 +204,14 @@ class CellSearch(keras.layers.Layer):
         likely = self._mlp(patches)[:, :, 0]  # [B, G]
         best = tf.argmax(likely, axis=1, output_type=tf.int32)
         chosen = tf.one_hot(best, patches.shape[1])  # [B, G]
+        # No product of matrices, which int8 would round.
+        centre = tf.reduce_sum(chosen[:, :, tf.newaxis] * self.centres, axis=1)
         patch = tf.einsum("bg,bgp->bp", tf.cast(chosen, patches.dtype), patches)
         out = tf.cast(self._mlp(patch), tf.float32)  # [B, 4]
         presence_logits, scale_logits, shifts = tf.split(out, [1, 1, 2], axis=-1)
         return presence_logits[:, 0], Guess(
             scale_logits=scale_logits,
-            centre=tf.matmul(chosen, self.centres) + self.reach * tf.tanh(shifts),
+            centre=centre + self.reach * tf.tanh(shifts),
             reach=tf.sigmoid(scale_logits),
         )
 
@@ -225,7 +227,9 @@ def _patches(size: int) -> np.ndarray:
 
     Patches reach over the border, where there is nothing.
     """
-    first = np.round((_cells(size) + 1.0) * 0.5 * size - _PATCH / 2).astype(int)
+    number = len(_cells(size))
+    margin = (_PATCH + _STRIDE * (number - 1) - size) // 2
+    first = _STRIDE * np.arange(number) - margin
     pixel = first[:, np.newaxis] + np.arange(_PATCH)  # [G, i]
     return (pixel[..., np.newaxis] == np.arange(size)).astype(np.float32)
 

@@ -12,8 +12,8 @@ tighter with every sample, and q(n) is not needed: the sum over n is exact.
 As an objective, the bound therefore says nothing to q(n). The weights do: w_n over
 their sum is the posterior of the count at these samples, and q(n) learns it, as in
 the wake phase of reweighted wake-sleep (Bornschein and Bengio 2015, section 2.2).
-Unlike there, what it learns also reaches the networks behind the earlier objects, on
-whose samples the later q(z_pres_t) depends.
+Unlike there, what it learns in the recurrent form also reaches the networks behind the
+earlier objects, on whose samples the later q(z_pres_t) depends.
 """
 
 import math

@@ -62,8 +62,9 @@ def _missed_counts(confusion) -> list[str]:
         if images >= _MIN_IMAGES and right < images / 2:
             warnings.append(
                 f"Of the images with {n} objects {right / images:.0%} are counted "
-                f"right, most as {most}. Try --inference=difference, more --steps or "
-                "another --seed; --max_steps_per_image is the most that can be counted."
+                f"right, most as {most}. Try more --steps, another --seed or, where "
+                "too many are counted, a smaller --count_decay; --max_steps_per_image "
+                "is the most that can be counted."
             )
     return warnings
 

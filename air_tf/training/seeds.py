@@ -108,8 +108,8 @@ def in_fresh_process(function: Callable, *args) -> Any:
             return pool.submit(function, *args).result()
         except concurrent.futures.process.BrokenProcessPool:
             raise InputError(
-                "a training was killed, perhaps for want of memory; the same command "
-                "goes on after the last seed that ended"
+                "a process was killed, perhaps for want of memory; where there is an "
+                "--output_dir, what ended before is kept"
             ) from None
 
 

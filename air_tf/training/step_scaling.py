@@ -15,7 +15,8 @@ _STEPS = (1, 2, 3, 4, 5, 6, 8)
 def benchmark_scaling(config: RunConfig) -> dict[str, Any]:
     """Times a step on square canvases, and with several T, all else as in `config`.
 
-    Each in a process of its own, or it would see the memory of the others.
+    Each in a process of its own, or it would see the memory of the others. Small T are
+    unrolled, larger ones a loop, as in training.
 
     Returns:
       "machine", and "measurements": of each "side" (of the canvas, in pixels),
@@ -36,7 +37,7 @@ def benchmark_scaling(config: RunConfig) -> dict[str, Any]:
 def format_scaling(result: dict[str, Any]) -> str:
     """A markdown table."""
     lines = [
-        "| canvas | T | ms per step | MB that steps take | s of the first steps |",
+        "| canvas | T | ms per step | MB with compiling | s of the first steps |",
         "|---|---|---|---|---|",
     ]
     for one in result["measurements"]:

@@ -1,5 +1,7 @@
 """Scenes of handwritten characters of many alphabets."""
 
+from typing import ClassVar
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -21,6 +23,8 @@ class Builder(PoolBuilder):
     No alphabet is in two splits.
     """
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
     ORIGIN = origins.OMNIGLOT
     BUILDER_CONFIGS = scene_configs(
         {"train": 60000, "validation": 5000, "test": 10000},
@@ -36,6 +40,7 @@ class Builder(PoolBuilder):
         omniglot.download_and_prepare()
         for splits in _SOURCE_SPLITS:
             if all(split in omniglot.info.splits for split in splits):
+                print(f"The alphabets are those of {' and '.join(splits)}.")
                 return split_alphabets(*(_read(omniglot, split) for split in splits))
         raise InputError(
             f"{omniglot.data_path}: holds the splits "
@@ -63,24 +68,15 @@ def split_alphabets(background, evaluation) -> dict[str, ObjectPool]:
         )
     validation, test = np.split(unseen, [max(1, len(unseen) // 3)])
     return {
-        "train": _in_all_positions(_pool(background, known)),
+        "train": _pool(background, known, in_all_positions=True),
         "validation": _pool(evaluation, validation),
         "test": _pool(evaluation, test),
     }
 
 
-def _pool(characters, alphabets) -> ObjectPool:
+def _pool(characters, alphabets, **how) -> ObjectPool:
     chosen = np.isin(characters["alphabet"], alphabets)
-    return ObjectPool(characters["image"][chosen], characters["label"][chosen])
-
-
-def _in_all_positions(pool: ObjectPool) -> ObjectPool:
-    images = [
-        np.rot90(one, quarters, axes=(1, 2))
-        for one in (pool.images, pool.images[:, :, ::-1])
-        for quarters in range(4)
-    ]
-    return ObjectPool(np.concatenate(images), np.tile(pool.labels, len(images)))
+    return ObjectPool(characters["image"][chosen], characters["label"][chosen], **how)
 
 
 def _read(omniglot: tfds.core.DatasetBuilder, split: str) -> dict[str, np.ndarray]:
