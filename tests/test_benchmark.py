@@ -209,7 +209,7 @@ def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
 )
 def test_a_training_ends_with_what_started_it(tmp_path):
     code = (
-        "import os, pathlib, time\n"
+        "import time\n"
         "from air_tf.training.seeds import in_fresh_process\n"
         "if __name__ == '__main__':\n"
         "    in_fresh_process(time.sleep, 600)\n"

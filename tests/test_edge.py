@@ -51,8 +51,9 @@ def test_counts_agree_with_keras(converted, format, learnt_run, held_out_scenes)
     assert agreement.count_agreement >= MIN_COUNT_AGREEMENT
     on_new = compare(learnt_run.load_model(), EdgeModel(file), held_out_scenes[0], 3)
     exact = format in ("float32", "float16")
-    # Half precision may tip a count that is as likely as another.
-    assert on_new.count_agreement >= (1.0 if format == "float32" else 0.99)
+    # Half precision may tip a count that is as likely as another: 1 of 1,000 here.
+    least = {"float32": 1.0, "float16": 0.998}.get(format, 0.99)
+    assert on_new.count_agreement >= least
     assert on_new.mean_iou >= (0.995 if exact else 0.95)
     assert on_new.code_error <= on_new.code_scale * (0.005 if exact else 0.1)
 

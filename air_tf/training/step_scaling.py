@@ -19,8 +19,8 @@ def benchmark_scaling(config: RunConfig) -> dict[str, Any]:
     unrolled, larger ones a loop, as in training.
 
     Returns:
-      "machine", and "measurements": of each "side" (of the canvas, in pixels),
-      "max_steps" and what `time_steps` returns.
+      "machine", and "measurements": of each "image_shape" and "max_steps_per_image",
+      and what `time_steps` returns.
     """
     model = config.model
     height, width, channels = model.image_shape
