@@ -315,7 +315,7 @@ class TrainingConfig:
         f"Samples an image, for {' and '.join(MULTI_SAMPLE_OBJECTIVES)} only. "
         f"Default: {_NUM_PARTICLES}.",
     )
-    steps: int = _setting(3300, "Gradient steps.")
+    steps: int = _setting(2700, "Gradient steps.")
     batch_size: int = _setting(64, "Images in a step.")
     learning_rate: float = _setting(
         1.5e-3,

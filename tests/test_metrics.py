@@ -70,7 +70,7 @@ def test_average_precision(right, expected):
     found += [np.zeros((0, 4))] * missed
     confidence = [np.full(len(boxes), 1 - 0.1 * i) for i, boxes in enumerate(found)]
     np.testing.assert_allclose(
-        metrics.average_precision(true, found, confidence, 0.5), expected
+        metrics.average_precisions(true, found, confidence, [0.5]), [expected]
     )
 
 
@@ -78,14 +78,28 @@ def test_a_second_detection_of_the_same_box_is_wrong():
     found, confidence = [np.repeat(_UNIT, 2, 0)], [np.array([0.9, 0.8])]
     two_true = [np.concatenate([_UNIT, _UNIT + 5.0])]
     np.testing.assert_allclose(
-        metrics.average_precision(two_true, found, confidence, 0.5), 0.5
+        metrics.average_precisions(two_true, found, confidence, [0.5]), [0.5]
+    )
+
+
+def test_average_precision_at_several_ious():
+    """Boxes of half the size are right at 0.5 and not above."""
+    half = _UNIT * [1.0, 1.0, 0.5, 1.0]
+    np.testing.assert_allclose(
+        metrics.average_precisions(
+            [_UNIT, _UNIT],
+            [_UNIT, half],
+            [np.array([0.5]), np.array([0.9])],
+            [0.4, 0.6],
+        ),
+        [1.0, 0.25],  # the wrong one is the surer
     )
 
 
 def test_average_precision_without_boxes():
     nothing = [np.zeros((0, 4))]
-    assert metrics.average_precision(nothing, [_UNIT], [np.ones(1)], 0.5) is None
-    assert metrics.average_precision([_UNIT], nothing, [np.ones(0)], 0.5) == 0.0
+    assert metrics.average_precisions(nothing, [_UNIT], [np.ones(1)], [0.5]) is None
+    assert metrics.average_precisions([_UNIT], nothing, [np.ones(0)], [0.5]) == 0.0
 
 
 def test_foreground_ari_is_of_two_groupings_of_the_same_pixels():

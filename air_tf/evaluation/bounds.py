@@ -52,7 +52,7 @@ def iwae_bound(
     return total / len(images)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
     """log of the sum over samples of their weights: [B]."""
     p = air.densities(steps, fitted_count=fitted_count)

@@ -109,7 +109,7 @@ def _shown_objects(air: AIR, scenes: Scenes) -> np.ndarray:
     return np.where(drawn.max(axis=1) > 0.0, 1 + drawn.argmax(axis=1), 0)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _sampled_bound(air, images, seed, steps, fitted_count):
     """Terms of the bound, each [B], and counts [B] of one sample of q."""
     output = air(images, sample=True, seed=seed, max_steps=steps)
@@ -167,12 +167,9 @@ def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
     n_found = scenes.num_objects
     found = [b[:n] for b, n in zip(scenes.boxes, n_found, strict=True)]
     confidence = [p[:n] for p, n in zip(scenes.presence_probs, n_found, strict=True)]
-    precisions = [
-        metrics.average_precision(true, found, confidence, min_iou)
-        for min_iou in _MIN_IOUS
-    ]
+    precisions = metrics.average_precisions(true, found, confidence, _MIN_IOUS)
     return {
         "mean_iou": metrics.mean_iou(true, found),
-        "ap_50": precisions[0],
-        "ap_50_95": None if precisions[0] is None else float(np.mean(precisions)),
+        "ap_50": None if precisions is None else float(precisions[0]),
+        "ap_50_95": None if precisions is None else float(precisions.mean()),
     }

@@ -84,47 +84,49 @@ def mean_iou(true: list[np.ndarray], found: list[np.ndarray]) -> float | None:
     return float(total / num) if num else None
 
 
-def average_precision(
+def average_precisions(
     true: list[np.ndarray],
     found: list[np.ndarray],
     confidence: list[np.ndarray],
-    min_iou: float,
-) -> float | None:
-    """Area under the precision-recall curve, precision made monotone.
+    min_ious: list[float],
+) -> np.ndarray | None:
+    """Areas under the precision-recall curves, precision made monotone.
 
     Detections are taken by falling confidence over all images; one is right if
-    the true box it overlaps most is not taken yet and the IoU is at least
-    `min_iou` (PASCAL VOC 2010, Everingham et al., section 4.2).
+    the true box it overlaps most is not taken yet and the IoU is high enough
+    (PASCAL VOC 2010, Everingham et al., section 4.2).
 
     Args:
       true: for each image, [n, 4].
       found: for each image, [m, 4].
       confidence: for each image, [m].
-      min_iou: the least IoU of a right detection.
+      min_ious: the least IoU of a right detection, [K].
 
     Returns:
-      Average precision; None if there are no true boxes.
+      Average precision at each of `min_ious`, [K]; None if there are no true boxes.
     """
     num_true = sum(len(boxes) for boxes in true)
     if not num_true:
         return None
     scores, right = [], []
     for a, b, c in zip(true, found, confidence, strict=True):
-        iou, taken = box_iou(a, b), set()
+        iou = box_iou(a, b)
+        taken = np.zeros([len(min_ious), len(a)], bool)
         for j in np.argsort(-c, kind="stable"):
             scores.append(c[j])
-            best = int(iou[:, j].argmax()) if len(a) else -1
-            hit = best >= 0 and best not in taken and iou[best, j] >= min_iou
+            hit = np.zeros(len(min_ious), bool)
+            if len(a):
+                best = iou[:, j].argmax()
+                hit = ~taken[:, best] & (iou[best, j] >= min_ious)
+                taken[:, best] |= hit
             right.append(hit)
-            if hit:
-                taken.add(best)
     if not scores:
-        return 0.0
-    hits = np.asarray(right)[np.argsort(-np.asarray(scores), kind="stable")]
-    true_positives = np.cumsum(hits)
-    precision = true_positives / np.arange(1, len(hits) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(precision[hits].sum() / num_true)
+        return np.zeros(len(min_ious))
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    hits = np.stack(right, axis=1)[:, order]  # [K, number of detections]
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return (precision * hits).sum(axis=1) / num_true
 
 
 def foreground_ari(true: np.ndarray, found: np.ndarray) -> float | None:

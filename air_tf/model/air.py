@@ -347,7 +347,7 @@ class AIR(keras.Model):
             num_trips=inference.num_trips,
         )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _compiled_scenes(self, images: tf.Tensor, *, max_steps: int) -> Scenes:
         return self.scenes(images, max_steps=max_steps)
 

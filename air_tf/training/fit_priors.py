@@ -38,7 +38,7 @@ def fit_priors(air: AIR, images: np.ndarray, *, batch_size: int = 250) -> None:
     air.set_fitted_priors(count / len(images), where)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _sums(air: AIR, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Sums over images of q(n), of presence, and of z_where and its square."""
     inference = air(images).inference

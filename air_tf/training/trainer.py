@@ -49,6 +49,8 @@ class Trainer(keras.Model):
     def metrics(self):
         return list(self._trackers.values())
 
+    # Loops are `tf.while_loop`s already; reading the code again takes a second.
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, images):
         """One step on [B, H, W, C], uint8 or float in [0, 1]."""
         images = to_float(images)
