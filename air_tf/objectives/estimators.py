@@ -46,8 +46,9 @@ class Estimate(NamedTuple):
 # The lesson is of a nat or less, the bound of hundreds, and both reach the networks
 # that decide where to look.
 _LESSON_WEIGHT = 10.0
-# More copies of the attend step take longer to compile than they save.
-_MAX_UNROLLED = 4
+# More copies of the attend step take longer to compile than they save. A loop writes
+# what it draws into buffers of all steps: a third slower with 6.
+_MAX_UNROLLED = 8
 
 
 def estimate(objective: str, draw: Draw) -> Estimate:

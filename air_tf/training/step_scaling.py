@@ -31,20 +31,25 @@ def benchmark_scaling(config: RunConfig) -> dict[str, Any]:
         changes = {"image_shape": (*canvas, channels), "max_steps_per_image": steps}
         one = dataclasses.replace(config, model=dataclasses.replace(model, **changes))
         found.append({**changes, **in_fresh_process(time_steps, one)})
+        print(_row(found[-1]), flush=True)
     return {"machine": machine(), "measurements": found}
 
 
 def format_scaling(result: dict[str, Any]) -> str:
     """A markdown table."""
-    lines = [
-        "| canvas | T | ms per step | MB with compiling | s of the first steps |",
-        "|---|---|---|---|---|",
-    ]
-    for one in result["measurements"]:
-        height, width, _ = one["image_shape"]
-        lines.append(
-            f"| {height} x {width} | {one['max_steps_per_image']} | "
-            f"{one['step_ms']:.1f} | {one['step_memory_mb']:.0f} | "
-            f"{one['compile_seconds']:.1f} |"
-        )
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "| canvas | T | ms per step | MB with compiling | s of the first steps |",
+            "|---|---|---|---|---|",
+            *map(_row, result["measurements"]),
+        ]
+    )
+
+
+def _row(one: dict[str, Any]) -> str:
+    height, width, _ = one["image_shape"]
+    return (
+        f"| {height} x {width} | {one['max_steps_per_image']} | "
+        f"{one['step_ms']:.1f} | {one['step_memory_mb']:.0f} | "
+        f"{one['compile_seconds']:.1f} |"
+    )
