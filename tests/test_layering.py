@@ -15,6 +15,7 @@ _ROOMS = [
     "objectives",
     "evaluation",
     "training",
+    "downstream",
     "deployment",
     "cli",
 ]

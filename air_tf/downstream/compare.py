@@ -1,0 +1,192 @@
+"""How many labels a second task needs, from AIR's objects and without them."""
+
+import os
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from air_tf.config import DataConfig, RunConfig
+from air_tf.data import sources
+from air_tf.downstream.methods import METHODS, Methods
+from air_tf.downstream.tasks import TASKS
+from air_tf.errors import InputError
+from air_tf.structs import ImageSet
+from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
+from air_tf.training.seeds import in_fresh_process, train_seeds
+
+# Images that AIR was trained on, for what else is learnt without labels.
+_NUM_UNLABELLED = 40_000
+
+
+def compare_labels(
+    config: RunConfig,
+    seeds: Sequence[int],
+    num_labels: Sequence[int],
+    output_dir: str | os.PathLike,
+    *,
+    data_dir: str | None = None,
+) -> dict[str, Any]:
+    """Trains AIR without labels, and every method with so many labelled scenes.
+
+    Labelled scenes hold two digits, those of the test are never seen before. A method
+    is trained for each task, number and seed anew; fewer scenes are a part of more.
+    Resumes. Writes downstream.json, downstream.md and downstream.png, accuracy over the
+    number of labels.
+
+    Args:
+      config: of the runs, but for the seed.
+      seeds: of AIR, of the choice of scenes, and of the networks; none is left out.
+      num_labels: how many scenes have labels.
+      output_dir: for these, and a folder for AIR's runs.
+      data_dir: of TFDS; its own default if omitted.
+
+    Returns:
+      What is in downstream.json: "dataset", and in "accuracies" those on test scenes
+      by seed, method, task and number of labels.
+
+    Raises:
+      InputError: as `train_seeds`, or for a dataset without scenes of two digits.
+    """
+    name = config.data.dataset.partition("/")[0]
+    if name not in ("multi_digits", "multi_mnist"):
+        raise InputError(
+            f"dataset is {config.data.dataset!r}; expected multi_digits or "
+            "multi_mnist, whose objects are digits"
+        )
+    folder = pathlib.Path(output_dir)
+    runs = train_seeds(config, seeds, folder / "air", data_dir=data_dir)
+    result: dict[str, Any] = {"dataset": name, "accuracies": {}}
+    for seed in seeds:
+        if "diverged" in runs["seeds"][str(seed)]:
+            raise InputError(f"AIR diverged with seed {seed}; expected fewer --seeds")
+        found = in_fresh_process(
+            _measure, config, seed, tuple(num_labels), str(folder), data_dir
+        )
+        result["accuracies"][str(seed)] = found
+        write_json(folder / "downstream.json", result)
+        with replacing(folder / "downstream.md") as path:
+            path.write_text(format_downstream(result), encoding="utf-8")
+        with replacing(folder / "downstream.png") as path:
+            _save_plot(path, result)
+    return result
+
+
+def format_downstream(result: Mapping[str, Any]) -> str:
+    """Markdown tables, one for each task: means over seeds, and the worst."""
+    lines = [f"# {result['dataset']}: accuracy over labelled scenes"]
+    by_seed = list(result["accuracies"].values())
+    for task in TASKS:
+        numbers = list(by_seed[0]["codes"][task])
+        lines += [
+            "",
+            f"{task}, mean (worst) of {len(by_seed)} seeds",
+            "",
+            f"| from | {' | '.join(f'{int(n):,}' for n in numbers)} |",
+            f"|---|{'---|' * len(numbers)}",
+        ]
+        for method in METHODS:
+            cells = []
+            for number in numbers:
+                found = [one[method][task][number] for one in by_seed]
+                cells.append(f"{statistics.mean(found):.1%} ({min(found):.1%})")
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _measure(
+    config: RunConfig,
+    seed: int,
+    num_labels: tuple[int, ...],
+    output_dir: str,
+    data_dir: str | None,
+) -> dict[str, Any]:
+    """Accuracies by method, task and number of labels; kept as they come."""
+    file = pathlib.Path(output_dir) / f"accuracies-{seed}.json"
+    known = read_json(file) if file.exists() else {}
+    result: dict[str, Any] = {
+        method: {task: known.get(method, {}).get(task, {}) for task in TASKS}
+        for method in METHODS
+    }
+    missing = [
+        (method, task, number)
+        for method in METHODS
+        for task in TASKS
+        for number in num_labels
+        if str(number) not in result[method][task]
+    ]
+    if missing:
+        air = RunDir(pathlib.Path(output_dir) / "air" / f"seed-{seed}").load_model()
+        scenes = _labelled_scenes(config, num_labels, data_dir)
+        unlabelled = sources.load_splits(
+            config.data,
+            ["train"],
+            image_shape=config.model.image_shape,
+            data_dir=data_dir,
+        )["train"].images[:_NUM_UNLABELLED]
+        methods = Methods(air, unlabelled.copy(), seed=seed, **scenes)
+        order = np.random.default_rng(seed).permutation(len(scenes["train"].images))
+        for method, task, number in missing:
+            accuracy = methods.accuracy(method, task, order[:number])
+            result[method][task][str(number)] = accuracy
+            write_json(file, result)
+            print(
+                f"seed {seed}: {task} with {number} labels from {method}: "
+                f"{accuracy:.2%}",
+                flush=True,
+            )
+    return {
+        method: {
+            task: {
+                str(number): result[method][task][str(number)] for number in num_labels
+            }
+            for task in TASKS
+        }
+        for method in METHODS
+    }
+
+
+def _labelled_scenes(config: RunConfig, num_labels, data_dir) -> dict[str, ImageSet]:
+    name = config.data.dataset.partition("/")[0]
+    splits = ["train", "test"]
+    scenes = sources.load_splits(
+        DataConfig(dataset=f"{name}/2"),
+        splits,
+        image_shape=config.model.image_shape,
+        data_dir=data_dir,
+        with_details=splits,
+    )
+    most = len(scenes["train"].images)
+    if max(num_labels) > most:
+        raise InputError(
+            f"num_labels is {max(num_labels)}; expected at most {most}, the training "
+            f"scenes of {name}/2"
+        )
+    return scenes
+
+
+def _save_plot(path, result: Mapping[str, Any]) -> None:
+    by_seed = list(result["accuracies"].values())
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axis, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
+        for i, method in enumerate(METHODS):
+            curves = [list(one[method][task].values()) for one in by_seed]
+            numbers = [int(n) for n in by_seed[0][method][task]]
+            for curve in curves:
+                axis.plot(numbers, curve, f"C{i}", alpha=0.25, linewidth=1)
+            axis.plot(
+                numbers, np.mean(curves, axis=0), f"C{i}o-", linewidth=2, label=method
+            )
+        axis.set(
+            xscale="log",
+            ylim=(0, 1.02),
+            xlabel="labelled scenes",
+            ylabel="test accuracy",
+            title=f"{task}: mean of {len(by_seed)} seeds, and each",
+        )
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, format="png", dpi=100)

@@ -1,0 +1,235 @@
+import json
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.config import DataConfig, RunConfig
+from air_tf.downstream import compare, kinds, methods, networks
+from air_tf.downstream.objects import find_objects
+from air_tf.downstream.tasks import TASKS, answers
+from air_tf.errors import InputError
+from air_tf.model.air import AIR
+from air_tf.structs import ImageSet
+
+_NUM_OBJECTS, _CODE = 3, 4
+
+
+def _pair(left, right, first="left"):
+    """Boxes and labels of two digits side by side, the first of them named first."""
+    boxes = np.array([[0.1, 0.0, 0.5, 0.3], [0.0, 0.2, 0.9, 0.9]])
+    labels = np.array([left, right])
+    return (boxes, labels) if first == "left" else (boxes[::-1], labels[::-1])
+
+
+def _scenes(pairs):
+    boxes, labels = map(np.stack, zip(*pairs, strict=True))
+    num = len(pairs)
+    images = np.zeros((num, 8, 8, 1), np.uint8)
+    return ImageSet(images, np.full(num, 2), boxes, labels)
+
+
+def test_answers():
+    scenes = _scenes([_pair(3, 7), _pair(3, 7, "right"), _pair(9, 2), _pair(4, 4)])
+    np.testing.assert_array_equal(answers("sum", scenes), [10, 10, 11, 8])
+    np.testing.assert_array_equal(answers("ascending", scenes), [1, 1, 0, 0])
+
+
+def test_answers_are_of_two_digits():
+    scenes = _scenes([_pair(3, 7)])
+    for wrong in (
+        scenes._replace(counts=np.array([1])),
+        scenes._replace(labels=None),
+        scenes._replace(labels=np.array([[3, 10]])),
+    ):
+        with pytest.raises(InputError, match="two labelled digits"):
+            answers("sum", wrong)
+
+
+def test_contrastive_loss_of_orthogonal_pairs():
+    """Cosine 1 with the partner and 0 with the two others, over temperature 1/2."""
+    codes = tf.constant([[2.0, 0.0], [0.0, 5.0]])
+    loss = kinds.contrastive_loss(codes, 3.0 * codes, temperature=0.5)
+    np.testing.assert_allclose(loss, -np.log(np.exp(2) / (np.exp(2) + 2)), rtol=1e-6)
+
+
+@pytest.fixture
+def no_warps(monkeypatch):
+    for name in ("_ROTATION", "_SHEAR", "_LOG_SIZE", "_SHIFT"):
+        monkeypatch.setattr(kinds, name, 0.0)
+
+
+def test_warps_of_nothing(no_warps):
+    images = np.random.default_rng(0).random((3, 5, 7, 2), np.float32)
+    np.testing.assert_allclose(kinds.warp(images), images, atol=1e-5)
+
+
+def test_warps_turn_about_the_centre(no_warps, monkeypatch):
+    """By up to 0.2: the centre stays, a pixel three away moves by less than one."""
+    monkeypatch.setattr(kinds, "_ROTATION", 0.2)
+    images = np.zeros((20, 9, 9, 1), np.float32)
+    images[:, 4, 4], images[:, 4, 7] = 1.0, 1.0
+    warped = kinds.warp(images).numpy()
+    np.testing.assert_allclose(warped[:, 4, 4], 1.0, atol=1e-5)
+    rows = np.arange(9)[:, None]
+    places = (warped[:, :, 6:, 0] * rows).sum((1, 2)) / warped[:, :, 6:, 0].sum((1, 2))
+    assert 0.3 < np.abs(places - 4).max() < 3 * np.sin(0.2) + 0.1
+
+
+def test_objects_of_a_kind_get_like_codes(monkeypatch):
+    """Crosses and rings of different brightness: z_what knows which is which."""
+    monkeypatch.setattr(kinds, "_STEPS", 60)
+    monkeypatch.setattr(kinds, "_BATCH_SIZE", 32)
+    rng = np.random.default_rng(0)
+    cross, ring = np.zeros((2, 8, 8))
+    cross[3:5], cross[:, 3:5] = 1, 1
+    ring[1:7, 1:7], ring[2:6, 2:6] = 1, 0
+    kind = rng.integers(0, 2, 200)
+    shade = rng.uniform(100, 255, 200)
+    glimpses = np.stack([cross, ring])[kind] * shade[:, None, None]
+    z_what = np.stack([10.0 * kind, shade / 100], axis=1)
+    glimpses = glimpses[..., None].astype(np.uint8)
+    codes = kinds.learn_kinds(z_what, glimpses, seed=0).predict(glimpses, verbose=0)
+    np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-3)
+    centres = [codes[kind == k].mean(axis=0) for k in (0, 1)]
+    far = np.linalg.norm(codes[:, None] - centres, axis=2)
+    assert np.mean(far.argmin(axis=1) == kind) > 0.99
+
+
+@pytest.fixture
+def found():
+    """Codes, z_where and presence of three, two and no objects."""
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(3, _NUM_OBJECTS, _CODE)).astype(np.float32)
+    z_where = rng.normal(size=(3, _NUM_OBJECTS, 3)).astype(np.float32)
+    presence = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]], np.float32)
+    return codes, z_where, presence
+
+
+def test_a_set_has_no_order(found):
+    network = networks.SetNetwork(5)
+    swapped = [x[:, [2, 0, 1]] for x in found]
+    np.testing.assert_allclose(network(found), network(swapped), atol=1e-5)
+
+
+def test_absent_objects_say_nothing(found):
+    codes, z_where, presence = found
+    network = networks.SetNetwork(5)
+    before = network(found).numpy()
+    absent = presence == 0
+    codes[absent], z_where[absent] = 100.0, -100.0
+    np.testing.assert_allclose(network((codes, z_where, presence)), before, atol=1e-5)
+
+
+def test_which_of_two_lies_left_matters(found):
+    codes, z_where, presence = found
+    network = networks.SetNetwork(5)
+    before = network(found).numpy()
+    z_where[1, :2] = z_where[1, 1::-1]
+    after = network((codes, z_where, presence)).numpy()
+    assert np.abs(after - before)[1].max() > 1e-4
+
+
+def test_found_objects(small_config, images):
+    air = AIR(small_config)
+    images = np.round(255 * images).astype(np.uint8)
+    found = find_objects(air, images)
+    scenes = air.infer(images)
+    np.testing.assert_allclose(found.z_what, scenes.z_what, atol=1e-5)
+    np.testing.assert_array_equal(found.presence, scenes.presence)
+    assert found.glimpses.shape == (5, 3, 8, 8, 1)
+    assert found.glimpses.dtype == np.uint8
+    assert not found.glimpses[found.presence == 0].any()
+
+
+def test_every_method_learns_and_answers(small_config, monkeypatch):
+    """That it runs from labels to a share; `learn_kinds` is tested above."""
+    monkeypatch.setattr(methods, "_MIN_STEPS", 100)
+    monkeypatch.setattr(kinds, "_STEPS", 2)
+    monkeypatch.setattr(networks, "_AUTOENCODER_STEPS", 2)
+    air = AIR(small_config)
+    rng = np.random.default_rng(0)
+    scenes = _scenes([_pair(*rng.integers(0, 10, 2)) for _ in range(64)])
+    images = rng.integers(0, 256, (64, 16, 16, 1), dtype=np.uint8)
+    scenes = scenes._replace(images=images)
+
+    def always_two(air, images):
+        found = find_objects(air, images)
+        return found._replace(presence=np.float32([[1, 1, 0]] * len(images)))
+
+    monkeypatch.setattr(methods, "find_objects", always_two)
+    all_methods = methods.Methods(air, images, train=scenes, test=scenes, seed=0)
+    for method in methods.METHODS:
+        share = all_methods.accuracy(method, "ascending", np.arange(64))
+        assert 0.0 <= share <= 1.0
+        again = all_methods.accuracy(method, "ascending", np.arange(64))
+        assert share == again
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Stands in for trainings: accuracies that name what they are of."""
+    asked = []
+
+    class Methods:
+        def __init__(self, air, unlabelled, *, train, test, seed):
+            assert (air, len(unlabelled), len(train.images)) == ("air", 5, 9)
+            self.seed = seed
+
+        def accuracy(self, method, task, chosen):
+            asked.append((self.seed, method, task, tuple(chosen)))
+            return len(chosen) / 10
+
+    def load_splits(config, splits, **_):
+        num = {"multi_digits": 5, "multi_digits/2": 9}[config.dataset]
+        images = np.zeros((num, 8, 8, 1), np.uint8)
+        return {split: ImageSet(images) for split in splits}
+
+    def train_seeds(config, seeds, folder, *, data_dir):
+        return {"seeds": {str(seed): {} for seed in seeds}}
+
+    monkeypatch.setattr(compare, "Methods", Methods)
+    monkeypatch.setattr(compare.sources, "load_splits", load_splits)
+    monkeypatch.setattr(compare, "train_seeds", train_seeds)
+    monkeypatch.setattr(compare, "in_fresh_process", lambda f, *args: f(*args))
+    monkeypatch.setattr(
+        compare, "RunDir", lambda _: types.SimpleNamespace(load_model=lambda: "air")
+    )
+    return asked
+
+
+def test_compare_labels(stubs, tmp_path):
+    config = RunConfig(data=DataConfig(dataset="multi_digits"))
+    result = compare.compare_labels(config, range(2), [2, 4], tmp_path)
+    assert len(stubs) == 2 * len(methods.METHODS) * len(TASKS) * 2
+    few, more = (
+        next(c for s, m, t, c in stubs if (s, m, t, len(c)) == (1, "cnn", "sum", n))
+        for n in (2, 4)
+    )
+    assert more[:2] == few and len(set(more)) == 4
+    assert result["accuracies"]["1"]["kinds"]["sum"] == {"2": 0.2, "4": 0.4}
+    assert json.loads((tmp_path / "downstream.json").read_text()) == result
+    assert "| codes | 20.0% (20.0%) | 40.0% (40.0%) |" in (
+        tmp_path / "downstream.md"
+    ).read_text("utf-8")
+    assert (tmp_path / "downstream.png").stat().st_size > 5000
+
+    stubs.clear()
+    compare.compare_labels(config, range(2), [2, 4, 8], tmp_path)
+    assert {len(chosen) for *_, chosen in stubs} == {8}  # the others are known
+
+
+def test_compare_labels_of_what_can_not_be(stubs, tmp_path):
+    config = RunConfig(data=DataConfig(dataset="multi_digits"))
+    with pytest.raises(InputError, match="num_labels is 10; expected at most 9"):
+        compare.compare_labels(config, range(1), [10], tmp_path)
+    config = RunConfig(data=DataConfig(dataset="sprites"))
+    with pytest.raises(InputError, match="'sprites'; expected multi_digits"):
+        compare.compare_labels(config, range(1), [2], tmp_path)
+
+
+def test_networks_for_pixels_and_codes():
+    images = np.zeros((2, 10, 14, 3), np.uint8)
+    assert networks.pixels_network((10, 14, 3), 19)(images).shape == (2, 19)
+    assert networks.codes_network(6, 2)(np.zeros((2, 6))).shape == (2, 2)
