@@ -18,8 +18,9 @@ flags.adopt_module_key_flags(cli)
 flags.DEFINE_integer("seeds", 3, "How many seeds, from 0 on.", lower_bound=1)
 flags.DEFINE_list(
     "num_labels",
-    ["64", "250", "1000", "4000", "10000", "50000"],
-    "How many scenes have labels.",
+    None,
+    "How many scenes have labels. Default: 64,250,1000,4000,10000,50000, as far as "
+    "there are scenes.",
 )
 flags.DEFINE_string("output_dir", None, "Folder for runs and results.")
 
@@ -31,18 +32,21 @@ def main(argv):
         raise InputError("seed is given; expected none, several are trained")
     cli.require("output_dir", "a folder for the runs and results")
     texts = flags.FLAGS.num_labels
-    if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
-        raise InputError(
-            f"num_labels is {','.join(texts)!r}; expected whole numbers above 0"
-        )
+    num_labels = None
+    if texts is not None:
+        if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+            raise InputError(
+                f"num_labels is {','.join(texts)!r}; expected whole numbers above 0"
+            )
+        num_labels = sorted({int(text) for text in texts})
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.downstream import compare
 
     result = compare.compare_labels(
         config,
         range(flags.FLAGS.seeds),
-        sorted({int(text) for text in texts}),
         flags.FLAGS.output_dir,
+        num_labels=num_labels,
         data_dir=flags.FLAGS.data_dir,
     )
     print(compare.format_downstream(result))

@@ -5,8 +5,8 @@
         --num_objects=2 --fitted_where
 
 Writes scenes.npz and scenes.png, drawn from the prior with the number of objects as
-fitted to the training images; traversals.png, interpolation.png and editing.png with
-objects of the run's test images.
+fitted to the training images; traversals.png, interpolation.png, editing.png and
+steps.png with objects of the run's test images.
 """
 
 from absl import flags

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.config import DataConfig, RunConfig
+from air_tf.config import AIRConfig, DataConfig, RunConfig
 from air_tf.downstream import compare, kinds, methods, networks
-from air_tf.downstream.objects import find_objects
+from air_tf.downstream.objects import FoundObjects, find_objects
 from air_tf.downstream.tasks import TASKS, answers
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
@@ -143,28 +143,88 @@ def test_found_objects(small_config, images):
     assert not found.glimpses[found.presence == 0].any()
 
 
-def test_every_method_learns_and_answers(small_config, monkeypatch):
-    """That it runs from labels to a share; `learn_kinds` is tested above."""
-    monkeypatch.setattr(methods, "_MIN_STEPS", 100)
-    monkeypatch.setattr(kinds, "_STEPS", 2)
+@pytest.fixture
+def telling(small_config, monkeypatch):
+    """`Methods` on scenes whose two objects say which digits they are: 1 or 2."""
+    monkeypatch.setattr(methods, "_MIN_STEPS", 200)
+    monkeypatch.setattr(kinds, "_STEPS", 20)
     monkeypatch.setattr(networks, "_AUTOENCODER_STEPS", 2)
-    air = AIR(small_config)
     rng = np.random.default_rng(0)
-    scenes = _scenes([_pair(*rng.integers(0, 10, 2)) for _ in range(64)])
+    digits = rng.integers(1, 3, (64, 2))
+    scenes = _scenes([_pair(*pair) for pair in digits])
     images = rng.integers(0, 256, (64, 16, 16, 1), dtype=np.uint8)
+
+    def find_objects(air, images):
+        what = np.zeros((len(images), 3, 4), np.float32)
+        what[:, :2] = digits[: len(images), :, None] + rng.normal(
+            0, 0.1, (len(images), 2, 4)
+        )
+        where = np.zeros((len(images), 3, 3), np.float32)
+        where[:, :2, 2] = [-0.5, 0.5]
+        glimpses = np.clip(100 * what, 0, 255)[:, :, :, None, None].repeat(4, axis=3)
+        return FoundObjects(
+            z_what=what,
+            z_where=where,
+            presence=np.float32([[1, 1, 0]] * len(images)),
+            glimpses=glimpses.astype(np.uint8),
+        )
+
+    monkeypatch.setattr(methods, "find_objects", find_objects)
     scenes = scenes._replace(images=images)
+    return methods.Methods(
+        AIR(small_config), images, train=scenes, test=scenes, seed=0
+    ), answers("sum", scenes)
 
-    def always_two(air, images):
-        found = find_objects(air, images)
-        return found._replace(presence=np.float32([[1, 1, 0]] * len(images)))
 
-    monkeypatch.setattr(methods, "find_objects", always_two)
-    all_methods = methods.Methods(air, images, train=scenes, test=scenes, seed=0)
-    for method in methods.METHODS:
-        share = all_methods.accuracy(method, "ascending", np.arange(64))
+@pytest.mark.parametrize("method", ["codes", "kinds", "fine_tuned"])
+def test_methods_learn_what_objects_tell(telling, method):
+    of_scenes, right = telling
+    assert of_scenes.accuracy(method, "sum", np.arange(64)) > 0.95
+    assert np.bincount(right).max() < 40
+
+
+def test_other_methods_answer(telling):
+    """The commonest of the three answers that were seen, and two networks."""
+    of_scenes, right = telling
+    seen = right[:3]
+    assert of_scenes.accuracy("commonest", "sum", np.arange(3)) == np.mean(
+        right == np.bincount(seen).argmax()
+    )
+    for method in ("cnn", "autoencoder"):
+        share = of_scenes.accuracy(method, "sum", np.arange(64))
         assert 0.0 <= share <= 1.0
-        again = all_methods.accuracy(method, "ascending", np.arange(64))
-        assert share == again
+
+
+def test_fine_tuning_starts_from_what_was_learnt(telling, monkeypatch):
+    """With no rate it answers as with frozen codes, however the encoder is copied."""
+    of_scenes, _ = telling
+    seen = {}
+    predict = networks.SetNetwork.predict
+
+    def listen(name):
+        def listening(self, *args, **kwargs):
+            seen[name] = predict(self, *args, **kwargs)
+            return seen[name]
+
+        return listening
+
+    monkeypatch.setattr(methods, "_TUNING_RATE", 0.0)
+    monkeypatch.setattr(networks.SetNetwork, "predict", listen("kinds"))
+    monkeypatch.setattr(networks.EncodedSetNetwork, "predict", listen("fine_tuned"))
+    for method in ("kinds", "fine_tuned"):
+        of_scenes.accuracy(method, "sum", np.arange(64))
+    np.testing.assert_allclose(seen["fine_tuned"], seen["kinds"], atol=1e-3)
+
+
+def test_kinds_need_objects(telling, monkeypatch):
+    of_scenes, _ = telling
+
+    def find_none(air, images):
+        return FoundObjects(*np.zeros((4, len(images), 3)))
+
+    monkeypatch.setattr(methods, "find_objects", find_none)
+    with pytest.raises(InputError, match="finds 0 objects in 64 training images"):
+        of_scenes.accuracy("kinds", "sum", np.arange(64))
 
 
 @pytest.fixture
@@ -173,8 +233,13 @@ def stubs(monkeypatch):
     asked = []
 
     class Methods:
+        num_train = 9
+
         def __init__(self, air, unlabelled, *, train, test, seed):
-            assert (air, len(unlabelled), len(train.images)) == ("air", 5, 9)
+            assert (air, len(unlabelled), len(train.images)) in (
+                ("air", 5, 9),
+                (None, 5, 9),
+            )
             self.seed = seed
 
         def accuracy(self, method, task, chosen):
@@ -187,10 +252,14 @@ def stubs(monkeypatch):
         return {split: ImageSet(images) for split in splits}
 
     def train_seeds(config, seeds, folder, *, data_dir):
-        return {"seeds": {str(seed): {} for seed in seeds}}
+        for seed in seeds:
+            (folder / f"seed-{seed}").mkdir(parents=True, exist_ok=True)
+            if seed < 2:  # others diverge
+                (folder / f"seed-{seed}" / "model.keras").touch()
 
     monkeypatch.setattr(compare, "Methods", Methods)
     monkeypatch.setattr(compare.sources, "load_splits", load_splits)
+    monkeypatch.setattr(compare, "_num_labelled", lambda name, data_dir: 9)
     monkeypatch.setattr(compare, "train_seeds", train_seeds)
     monkeypatch.setattr(compare, "in_fresh_process", lambda f, *args: f(*args))
     monkeypatch.setattr(
@@ -199,9 +268,11 @@ def stubs(monkeypatch):
     return asked
 
 
+_DIGITS = RunConfig(data=DataConfig(dataset="multi_digits"))
+
+
 def test_compare_labels(stubs, tmp_path):
-    config = RunConfig(data=DataConfig(dataset="multi_digits"))
-    result = compare.compare_labels(config, range(2), [2, 4], tmp_path)
+    result = compare.compare_labels(_DIGITS, range(2), tmp_path, num_labels=[2, 4])
     assert len(stubs) == 2 * len(methods.METHODS) * len(TASKS) * 2
     few, more = (
         next(c for s, m, t, c in stubs if (s, m, t, len(c)) == (1, "cnn", "sum", n))
@@ -210,23 +281,45 @@ def test_compare_labels(stubs, tmp_path):
     assert more[:2] == few and len(set(more)) == 4
     assert result["accuracies"]["1"]["kinds"]["sum"] == {"2": 0.2, "4": 0.4}
     assert json.loads((tmp_path / "downstream.json").read_text()) == result
-    assert "| codes | 20.0% (20.0%) | 40.0% (40.0%) |" in (
-        tmp_path / "downstream.md"
-    ).read_text("utf-8")
+    table = (tmp_path / "downstream.md").read_text("utf-8")
+    assert "| codes | 20.0% (20.0%) | 40.0% (40.0%) |" in table
     assert (tmp_path / "downstream.png").stat().st_size > 5000
 
     stubs.clear()
-    compare.compare_labels(config, range(2), [2, 4, 8], tmp_path)
+    compare.compare_labels(_DIGITS, range(2), tmp_path, num_labels=[2, 4, 8])
     assert {len(chosen) for *_, chosen in stubs} == {8}  # the others are known
 
 
-def test_compare_labels_of_what_can_not_be(stubs, tmp_path):
-    config = RunConfig(data=DataConfig(dataset="multi_digits"))
-    with pytest.raises(InputError, match="num_labels is 10; expected at most 9"):
-        compare.compare_labels(config, range(1), [10], tmp_path)
-    config = RunConfig(data=DataConfig(dataset="sprites"))
-    with pytest.raises(InputError, match="'sprites'; expected multi_digits"):
-        compare.compare_labels(config, range(1), [2], tmp_path)
+def test_nothing_of_a_model_that_diverged_is_right(stubs, tmp_path):
+    result = compare.compare_labels(_DIGITS, [2], tmp_path, num_labels=[4])
+    assert {method for _, method, *_ in stubs} == set(methods.BASELINES)
+    of_seed = result["accuracies"]["2"]
+    assert of_seed["kinds"]["sum"] == {"4": 0.0}
+    assert of_seed["cnn"]["sum"] == {"4": 0.4}
+
+
+def test_as_many_labels_as_there_are_scenes(stubs, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "NUM_LABELS", (3, 9, 27))
+    result = compare.compare_labels(_DIGITS, [0], tmp_path)
+    assert list(result["accuracies"]["0"]["cnn"]["sum"]) == ["3", "9"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "steps", "num_labels", "message"),
+    [
+        ("multi_digits", 3, [10], "num_labels is 10; expected at most 9"),
+        ("multi_digits", 1, [2], "max_steps_per_image is 1; expected at least 2"),
+        ("sprites", 3, [2], "'sprites'; expected multi_digits"),
+        ("multi_mnist/0-3", 3, [2], "'multi_mnist/0-3'; .* without a configuration"),
+    ],
+)
+def test_what_can_not_be_compared(stubs, tmp_path, dataset, steps, num_labels, message):
+    config = RunConfig(
+        model=AIRConfig(max_steps_per_image=steps), data=DataConfig(dataset=dataset)
+    )
+    with pytest.raises(InputError, match=message):
+        compare.compare_labels(config, [0], tmp_path, num_labels=num_labels)
+    assert not list(tmp_path.iterdir())  # before anything is trained
 
 
 def test_networks_for_pixels_and_codes():

@@ -177,6 +177,13 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         ["--objectives", "--output_dir=out", "--objective=nvil"],
         ["--objective is given; expected none"],
     ),
+    ("downstream", [], ["--output_dir is missing"]),
+    ("downstream", ["--output_dir=out", "--seed=3"], ["--seed is given"]),
+    (
+        "downstream",
+        ["--output_dir=out", "--num_labels=64,0"],
+        ["--num_labels is '64,0'; expected whole numbers above 0"],
+    ),
     ("generate", ["--output_dir=out"], ["--model_dir is missing"]),
     ("generate", ["--model_dir=run"], ["--output_dir is missing"]),
     ("train", ["--objective=magic"], ["--objective is 'magic'; expected enumeration"]),
@@ -223,6 +230,11 @@ _WHAT_IS_NOT_THERE = [
         ["none.npz: no such file"],
     ),
     ("train", ["--dataset=folder", "--image_dir=none"], ["none: no such folder"]),
+    (
+        "downstream",
+        ["--dataset=sprites", "--output_dir=out"],
+        ["--dataset is 'sprites'; expected multi_digits or multi_mnist"],
+    ),
     (
         "predict",
         ["--model_dir=none", "--output_dir=out", "a.png"],

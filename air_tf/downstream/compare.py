@@ -11,23 +11,25 @@ from matplotlib.figure import Figure
 
 from air_tf.config import DataConfig, RunConfig
 from air_tf.data import sources
-from air_tf.downstream.methods import METHODS, Methods
+from air_tf.downstream.methods import BASELINES, METHODS, Methods
 from air_tf.downstream.tasks import TASKS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
 from air_tf.training.seeds import in_fresh_process, train_seeds
 
-# Images that AIR was trained on, for what else is learnt without labels.
+NUM_LABELS = (64, 250, 1000, 4000, 10_000, 50_000)
+# Of the images that AIR was trained on, for what else is learnt without labels: the
+# search for neighbours takes time by the square.
 _NUM_UNLABELLED = 40_000
 
 
 def compare_labels(
     config: RunConfig,
     seeds: Sequence[int],
-    num_labels: Sequence[int],
     output_dir: str | os.PathLike,
     *,
+    num_labels: Sequence[int] | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Trains AIR without labels, and every method with so many labelled scenes.
@@ -39,9 +41,11 @@ def compare_labels(
 
     Args:
       config: of the runs, but for the seed.
-      seeds: of AIR, of the choice of scenes, and of the networks; none is left out.
-      num_labels: how many scenes have labels.
+      seeds: of AIR, of the choice of scenes, and of the networks; none is left out:
+        where AIR diverges, nothing that starts from it is ever right.
       output_dir: for these, and a folder for AIR's runs.
+      num_labels: how many scenes have labels; those of `NUM_LABELS` that there are
+        scenes for if omitted.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
@@ -49,24 +53,40 @@ def compare_labels(
       by seed, method, task and number of labels.
 
     Raises:
-      InputError: as `train_seeds`, or for a dataset without scenes of two digits.
+      InputError: as `train_seeds`, for a dataset without scenes of two digits, or for
+        more labels than it has scenes.
     """
-    name = config.data.dataset.partition("/")[0]
+    name = config.data.dataset
     if name not in ("multi_digits", "multi_mnist"):
         raise InputError(
-            f"dataset is {config.data.dataset!r}; expected multi_digits or "
-            "multi_mnist, whose objects are digits"
+            f"dataset is {name!r}; expected multi_digits or multi_mnist, whose objects "
+            "are digits, without a configuration"
+        )
+    if config.model.max_steps_per_image < 2:
+        raise InputError(
+            f"max_steps_per_image is {config.model.max_steps_per_image}; expected at "
+            "least 2, the digits of a labelled scene"
+        )
+    most = _num_labelled(name, data_dir)
+    if num_labels is None:
+        num_labels = [number for number in NUM_LABELS if number <= most]
+    elif max(num_labels) > most:
+        raise InputError(
+            f"num_labels is {max(num_labels)}; expected at most {most}, the training "
+            f"scenes of {name}/2"
         )
     folder = pathlib.Path(output_dir)
-    runs = train_seeds(config, seeds, folder / "air", data_dir=data_dir)
+    train_seeds(config, seeds, folder / "air", data_dir=data_dir)
     result: dict[str, Any] = {"dataset": name, "accuracies": {}}
     for seed in seeds:
-        if "diverged" in runs["seeds"][str(seed)]:
-            raise InputError(f"AIR diverged with seed {seed}; expected fewer --seeds")
-        found = in_fresh_process(
-            _measure, config, seed, tuple(num_labels), str(folder), data_dir
+        result["accuracies"][str(seed)] = in_fresh_process(
+            _measure,
+            config,
+            seed,
+            tuple(num_labels),
+            str(folder / "air" / f"seed-{seed}"),
+            data_dir,
         )
-        result["accuracies"][str(seed)] = found
         write_json(folder / "downstream.json", result)
         with replacing(folder / "downstream.md") as path:
             path.write_text(format_downstream(result), encoding="utf-8")
@@ -94,6 +114,7 @@ def format_downstream(result: Mapping[str, Any]) -> str:
                 found = [one[method][task][number] for one in by_seed]
                 cells.append(f"{statistics.mean(found):.1%} ({min(found):.1%})")
             lines.append(f"| {method} | {' | '.join(cells)} |")
+    lines += ["", *(f"- {method}: {start}" for method, start in METHODS.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -101,11 +122,14 @@ def _measure(
     config: RunConfig,
     seed: int,
     num_labels: tuple[int, ...],
-    output_dir: str,
+    run: str,
     data_dir: str | None,
 ) -> dict[str, Any]:
-    """Accuracies by method, task and number of labels; kept as they come."""
-    file = pathlib.Path(output_dir) / f"accuracies-{seed}.json"
+    """Accuracies by method, task and number of labels.
+
+    Kept beside the run as they come, since a run does not change any more.
+    """
+    file = pathlib.Path(run) / "downstream.json"
     known = read_json(file) if file.exists() else {}
     result: dict[str, Any] = {
         method: {task: known.get(method, {}).get(task, {}) for task in TASKS}
@@ -119,18 +143,19 @@ def _measure(
         if str(number) not in result[method][task]
     ]
     if missing:
-        air = RunDir(pathlib.Path(output_dir) / "air" / f"seed-{seed}").load_model()
-        scenes = _labelled_scenes(config, num_labels, data_dir)
-        unlabelled = sources.load_splits(
-            config.data,
-            ["train"],
-            image_shape=config.model.image_shape,
-            data_dir=data_dir,
-        )["train"].images[:_NUM_UNLABELLED]
-        methods = Methods(air, unlabelled.copy(), seed=seed, **scenes)
-        order = np.random.default_rng(seed).permutation(len(scenes["train"].images))
+        diverged = not (pathlib.Path(run) / "model.keras").exists()
+        air = None if diverged else RunDir(run).load_model()
+        methods = Methods(
+            air,
+            _unlabelled(config, data_dir),
+            **_labelled_scenes(config, data_dir),
+            seed=seed,
+        )
+        order = np.random.default_rng(seed).permutation(methods.num_train)
         for method, task, number in missing:
-            accuracy = methods.accuracy(method, task, order[:number])
+            accuracy = 0.0
+            if method in BASELINES or not diverged:
+                accuracy = methods.accuracy(method, task, order[:number])
             result[method][task][str(number)] = accuracy
             write_json(file, result)
             print(
@@ -149,23 +174,29 @@ def _measure(
     }
 
 
-def _labelled_scenes(config: RunConfig, num_labels, data_dir) -> dict[str, ImageSet]:
-    name = config.data.dataset.partition("/")[0]
+def _num_labelled(name: str, data_dir: str | None) -> int:
+    builder = sources.prepare(f"{name}/2", data_dir=data_dir)
+    return builder.info.splits["train"].num_examples
+
+
+def _labelled_scenes(config: RunConfig, data_dir) -> dict[str, ImageSet]:
     splits = ["train", "test"]
     scenes = sources.load_splits(
-        DataConfig(dataset=f"{name}/2"),
+        DataConfig(dataset=f"{config.data.dataset}/2"),
         splits,
         image_shape=config.model.image_shape,
         data_dir=data_dir,
         with_details=splits,
     )
-    most = len(scenes["train"].images)
-    if max(num_labels) > most:
-        raise InputError(
-            f"num_labels is {max(num_labels)}; expected at most {most}, the training "
-            f"scenes of {name}/2"
-        )
-    return scenes
+    # Which take as much memory as the images.
+    return {split: one._replace(segmentation=None) for split, one in scenes.items()}
+
+
+def _unlabelled(config: RunConfig, data_dir) -> np.ndarray:
+    images = sources.load_splits(
+        config.data, ["train"], image_shape=config.model.image_shape, data_dir=data_dir
+    )["train"].images
+    return images[:_NUM_UNLABELLED].copy()
 
 
 def _save_plot(path, result: Mapping[str, Any]) -> None:

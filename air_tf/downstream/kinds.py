@@ -80,8 +80,11 @@ def learn_kinds(z_what: np.ndarray, glimpses: np.ndarray, *, seed: int) -> keras
         verbose=0,
         shuffle=False,
     )
-    standardise = keras.layers.Normalization()
-    standardise.adapt(network.predict(glimpses, batch_size=500, verbose=0))
+    codes = network.predict(glimpses, batch_size=500, verbose=0)
+    # As constants: what `adapt` learns is lost when a model is cloned.
+    standardise = keras.layers.Normalization(
+        mean=codes.mean(axis=0), variance=codes.var(axis=0)
+    )
     return keras.Sequential([network, standardise])
 
 

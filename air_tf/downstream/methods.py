@@ -11,16 +11,20 @@ import tensorflow as tf
 from air_tf.downstream import kinds, networks
 from air_tf.downstream.objects import FoundObjects, find_objects
 from air_tf.downstream.tasks import TASKS, answers
+from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
 
 METHODS = {
-    "codes": "AIR's z_what and z_where, frozen",
-    "kinds": "codes of kinds, learnt without labels from AIR's objects, frozen",
-    "fine_tuned": "the same, all trained on with the labels",
-    "cnn": "pixels",
-    "autoencoder": "a convolutional autoencoder's code, frozen",
+    "commonest": "no network: the commonest of the answers that were seen",
+    "codes": "AIR's z_what and places, frozen",
+    "kinds": "codes of kinds, learnt without labels from AIR's objects, and places",
+    "fine_tuned": "the same; encoder of kinds and network trained on, glimpses warped",
+    "cnn": "pixels, warped",
+    "autoencoder": "a convolutional autoencoder's code of the image, frozen",
 }
+# That need nothing but images.
+BASELINES = ("commonest", "cnn", "autoencoder")
 _BATCH_SIZE, _LEARNING_RATE = 64, 1e-3
 # Whichever is more.
 _MIN_STEPS, _EPOCHS = 2000, 5
@@ -40,7 +44,7 @@ class Methods:
     """`METHODS` on one trained model; what they share is made when it is needed.
 
     Args:
-      air: the model.
+      air: the model; None if only `BASELINES` are asked for.
       unlabelled: images it was trained on, for the kinds and the autoencoder,
         [N, H, W, C] uint8.
       train: scenes of two digits to choose labelled ones from.
@@ -50,7 +54,7 @@ class Methods:
 
     def __init__(
         self,
-        air: AIR,
+        air: AIR | None,
         unlabelled: np.ndarray,
         *,
         train: ImageSet,
@@ -61,6 +65,11 @@ class Methods:
         self._scenes = [train, test]
         self._inputs = functools.cache(self._make_inputs)
 
+    @property
+    def num_train(self) -> int:
+        """How many scenes there are to choose from."""
+        return len(self._scenes[0].images)
+
     def accuracy(self, method: str, task: str, chosen: np.ndarray) -> float:
         """Share of right answers to the test scenes.
 
@@ -70,14 +79,18 @@ class Methods:
           chosen: indices of the training scenes whose answers may be seen.
         """
         right = [answers(task, scenes) for scenes in self._scenes]
+        if method == "commonest":
+            commonest = np.bincount(right[0][chosen]).argmax()
+            return float(np.mean(right[1] == commonest))
 
         def fit(network, inputs, **shares):
             keras.utils.set_random_seed(self._seed)
             few = [x[chosen] for x in inputs.train]
             _fit(network, few, right[0][chosen], seed=self._seed, **shares)
 
-        keras.utils.set_random_seed(self._seed)
+        # First: what is made once leaves its mark on random numbers.
         inputs = self._inputs(method)
+        keras.utils.set_random_seed(self._seed)
         if method == "cnn":
             network = networks.pixels_network(inputs.train[0].shape[1:], TASKS[task])
         elif method == "autoencoder":
@@ -104,7 +117,7 @@ class Methods:
             return _Inputs(*([one] for one in _standardised(codes, codes[0])))
         what = [found.glimpses for found in self._found]
         if method == "kinds":
-            what = [_of_each(self._kinds, glimpses) for glimpses in what]
+            what = [_of_each(self._kinds, found) for found in self._found]
         elif method == "codes":
             codes = [found.z_what for found in self._found]
             what = _standardised(codes, codes[0][self._found[0].presence > 0])
@@ -123,6 +136,11 @@ class Methods:
     def _kinds(self) -> keras.Model:
         found = find_objects(self._air, self._unlabelled)
         present = found.presence > 0
+        if present.sum() < 2:
+            raise InputError(
+                f"AIR finds {int(present.sum())} objects in {len(self._unlabelled)} "
+                "training images; expected at least 2 to learn their kinds from"
+            )
         return kinds.learn_kinds(
             found.z_what[present], found.glimpses[present], seed=self._seed
         )
@@ -132,10 +150,12 @@ def _apply(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return network.predict(images, batch_size=500, verbose=0)
 
 
-def _of_each(network: keras.Model, glimpses: np.ndarray) -> np.ndarray:
-    """[N, T, h, w, C] to codes [N, T, E]."""
-    codes = _apply(network, glimpses.reshape(-1, *glimpses.shape[2:]))
-    return codes.reshape(*glimpses.shape[:2], -1)
+def _of_each(network: keras.Model, found: FoundObjects) -> np.ndarray:
+    """Codes of the objects that are present, [N, T, E]; 0 elsewhere."""
+    present = found.presence > 0
+    codes = np.zeros((*present.shape, kinds.SIZE), np.float32)
+    codes[present] = _apply(network, found.glimpses[present])
+    return codes
 
 
 def _standardised(codes: Sequence[np.ndarray], by: np.ndarray) -> list[np.ndarray]:

@@ -11,6 +11,23 @@ _AUTOENCODER_SIZE = 100
 _AUTOENCODER_STEPS, _BATCH_SIZE = 2000, 64
 
 
+class _Warp(keras.layers.Layer):
+    """Warps images in training, as `kinds` does."""
+
+    def call(self, images, training=False):
+        return warp(images) if training else images
+
+
+class _Coordinates(keras.layers.Layer):
+    """Adds channels that say where a pixel is (Liu et al. 2018, "CoordConv")."""
+
+    def call(self, images):
+        num, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        rows, columns = tf.linspace(-1.0, 1.0, height), tf.linspace(-1.0, 1.0, width)
+        places = tf.stack(tf.meshgrid(rows, columns, indexing="ij"), axis=-1)
+        return tf.concat([images, tf.tile(places[tf.newaxis], [num, 1, 1, 1])], axis=-1)
+
+
 class SetNetwork(keras.Model):
     """Answers from a set of objects, in whatever order they were found.
 
@@ -76,14 +93,17 @@ class EncodedSetNetwork(keras.Model):
 def pixels_network(image_shape, num_classes: int) -> keras.Model:
     """A convolutional network from pixels, 0 to 255, to logits.
 
-    Averaging over places and batch normalisation (Lin et al. 2014; Ioffe and Szegedy
-    2015): without them it learns thousands of scenes by heart.
+    Batch normalisation, and averages over places whose coordinates are among the
+    channels (Ioffe and Szegedy 2015; Lin et al. 2014): without them it learns thousands
+    of scenes by heart. In training, scenes are warped as glimpses are in `kinds`.
     """
     layers = keras.layers
     return keras.Sequential(
         [
             keras.Input(image_shape),
             layers.Rescaling(1.0 / 255.0),
+            _Warp(),
+            _Coordinates(),
             *(
                 layer
                 for filters in (16, 32, 96)

@@ -14,7 +14,8 @@ def answers(task: str, scenes: ImageSet) -> np.ndarray:
     """The right answers of one of `TASKS`, [N] int64.
 
     "sum" is that of the two digits; "ascending" is 1 where the digit on the left,
-    by the centre of its box, is the smaller one, and 0 where they are equal.
+    by the centre of its box, is the smaller one, and 0 where they are equal. (Where
+    centres are level, which no method can see, the one that was placed first counts.)
 
     Args:
       task: its name.

@@ -46,6 +46,13 @@ def table_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             number(result["foreground_ari"], ".3f"),
         ),
     ]
+    by_step = result.get("reconstruction_error_by_step", [])
+    if by_step:
+        at = [name for name, _ in rows].index("  of an empty canvas")
+        rows[at + 1 : at + 1] = [
+            (f"  after step {step}", number(error, ".5f"))
+            for step, error in enumerate(by_step[1:], 1)
+        ]
     if result.get("probe_accuracy") is not None:
         rows += [
             (

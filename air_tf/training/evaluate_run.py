@@ -11,6 +11,7 @@ from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.codes import FIGURES, labelled_codes, linear_probe
 from air_tf.evaluation.evaluate import evaluate
 from air_tf.evaluation.report import report
+from air_tf.evaluation.steps import errors_by_step
 from air_tf.structs import ImageSet
 from air_tf.training.diagnosis import diagnose
 from air_tf.training.run_dir import RunDir, replacing
@@ -43,8 +44,9 @@ def evaluate_run(
       report_file: of the HTML page, see `air_tf.evaluation.report`; none if omitted.
 
     Returns:
-      What `air_tf.evaluation.evaluate` returns, with the dataset and the split, and
-      with "iwae" and "num_samples" if asked for, and with what `linear_probe` returns,
+      What `air_tf.evaluation.evaluate` returns, with the dataset and the split, with
+      "reconstruction_error_by_step" as `errors_by_step` returns it, with "iwae" and
+      "num_samples" if asked for, and with what `linear_probe` returns,
       fitted to training scenes: None where labels are not known.
 
     Raises:
@@ -70,6 +72,9 @@ def evaluate_run(
             f"of {run.path} expects {_by(shape)}"
         )
     result = evaluate(air, images, max_steps=max_steps, fitted_count=fitted_count)
+    result["reconstruction_error_by_step"] = errors_by_step(
+        air, images.images, max_steps
+    )
     if num_samples is not None:
         result["num_samples"] = num_samples
         result["iwae"] = iwae_bound(

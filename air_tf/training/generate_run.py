@@ -10,6 +10,7 @@ import tensorflow as tf
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation import pictures
+from air_tf.evaluation.steps import canvases_by_step
 from air_tf.model.air import AIR, to_float
 from air_tf.model.editing import SceneEditor
 from air_tf.structs import Scenes
@@ -17,6 +18,7 @@ from air_tf.training.run_dir import RunDir, replacing
 
 _MAX_IMAGES = 1000
 _TRAVERSALS, _PAIRS, _EDITS, _COLUMNS = 8, 6, 6, 11
+_STEP_BY_STEP = 8
 # Standard deviations of the prior to each side.
 _REACH = 3.0
 
@@ -38,9 +40,9 @@ def generate_run(
       run: a trained run.
       output_dir: for scenes.npz and scenes.png (drawn from the prior),
         traversals.png (an object's code changed along one dimension at a time),
-        interpolation.png (from one object's code to another's) and editing.png (an
-        object moved, removed, duplicated); the last three with objects of the run's
-        test images.
+        interpolation.png (from one object's code to another's), editing.png (an
+        object moved, removed, duplicated) and steps.png (what is drawn after each
+        step); the last four with objects of the run's test images.
       num_scenes: how many are drawn.
       num_objects: in each; drawn from p(n) as fitted if omitted.
       fitted_where: draws z_where from p(z_where) as fitted.
@@ -61,6 +63,7 @@ def generate_run(
         "traversals.png": "a code changed along the dimensions that vary most",
         "interpolation.png": "from the code of one object to that of another",
         "editing.png": "an object moved, removed and duplicated",
+        "steps.png": "what is drawn after each step",
     }
     for name in made:
         if (folder / name).exists() and not overwrite:
@@ -116,6 +119,10 @@ def generate_run(
             path,
             _edits(air, images, found),
             "Image, reconstruction; first object moved, removed, duplicated",
+        )
+    with replacing(folder / "steps.png") as path:
+        pictures.save_samples(
+            path, _steps(air, images, found), "Image, and what is drawn after each step"
         )
     return made
 
@@ -186,3 +193,14 @@ def _edits(air: AIR, images: np.ndarray, found: Scenes) -> dict[str, np.ndarray]
             ]
         )
     return rows
+
+
+def _steps(air: AIR, images: np.ndarray, found: Scenes) -> dict[str, np.ndarray]:
+    """Columns: image, and the canvas after each step; images of most objects."""
+    chosen = np.argsort(-found.num_objects, kind="stable")[:_STEP_BY_STEP]
+    few = Scenes(*(field[chosen] for field in found))
+    steps = canvases_by_step(air, few)[:, 1:]
+    return {
+        f"image {i}": np.concatenate([to_float(images[i : i + 1]), canvases])
+        for i, canvases in zip(chosen, steps, strict=True)
+    }
