@@ -152,7 +152,9 @@ def telling(small_config, monkeypatch):
     rng = np.random.default_rng(0)
     digits = rng.integers(1, 3, (64, 2))
     scenes = _scenes([_pair(*pair) for pair in digits])
-    images = rng.integers(0, 256, (64, 16, 16, 1), dtype=np.uint8)
+    # As bright as their sum.
+    images = np.zeros((64, 16, 16, 1), np.uint8)
+    images += (60 * digits.sum(axis=1)).astype(np.uint8)[:, None, None, None]
 
     def find_objects(air, images):
         what = np.zeros((len(images), 3, 4), np.float32)
@@ -190,8 +192,8 @@ def test_other_methods_answer(telling):
         right == np.bincount(seen).argmax()
     )
     for method in ("cnn", "autoencoder"):
-        share = of_scenes.accuracy(method, "sum", np.arange(64))
-        assert 0.0 <= share <= 1.0
+        # The moving averages of so few steps cost the first a fifth.
+        assert of_scenes.accuracy(method, "sum", np.arange(64)) > 0.7
 
 
 def test_kinds_tell_and_fine_tuning_starts_from_them(telling, monkeypatch):
