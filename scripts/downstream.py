@@ -34,9 +34,13 @@ def main(argv):
     texts = flags.FLAGS.num_labels
     num_labels = None
     if texts is not None:
-        if not texts or not all(text.isdecimal() and int(text) > 0 for text in texts):
+        # Python reads no number of thousands of digits.
+        if not texts or not all(
+            text.isdecimal() and len(text) < 10 and int(text) > 0 for text in texts
+        ):
+            given = ",".join(texts)[:80]
             raise InputError(
-                f"num_labels is {','.join(texts)!r}; expected whole numbers above 0"
+                f"num_labels is {given!r}; expected whole numbers from 1 to 999999999"
             )
         num_labels = sorted({int(text) for text in texts})
     # Here, so that --help and bad flags need not wait for TensorFlow.

@@ -34,7 +34,7 @@ def seed():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config():
     """A model of a few thousand weights."""
     return AIRConfig(

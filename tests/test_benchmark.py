@@ -131,7 +131,10 @@ def test_wilson_interval_of_all_successes(config, tmp_path, monkeypatch):
 def test_objectives_side_by_side(config, tmp_path, monkeypatch):
     monkeypatch.setattr(compare_objectives, "OBJECTIVES", ("enumeration", "nvil"))
     monkeypatch.setattr(compare_objectives, "_EARLY_STEPS", 2)
-    monkeypatch.setattr(compare_objectives, "_variances", _few_draws)
+    monkeypatch.setattr(gradient_variance, "_DRAWS", 3)
+    monkeypatch.setattr(gradient_variance, "_BASELINE_STEPS", 3)
+    for module in (seeds, compare_objectives):
+        monkeypatch.setattr(module, "in_fresh_process", lambda f, *args: f(*args))
     folder = tmp_path / "objectives"
     summary = compare_objectives.compare_objectives(config, range(1), folder)
     assert set(summary) == {"enumeration", "nvil"}
@@ -141,17 +144,6 @@ def test_objectives_side_by_side(config, tmp_path, monkeypatch):
     assert json.loads((folder / "objectives.json").read_text()) == summary
     assert "| `nvil` |" in (folder / "objectives.md").read_text()
     assert (folder / "objectives.png").stat().st_size > 1000
-
-
-def _few_draws(config, folder, data_dir):
-    """In the process of its own, where nothing is patched."""
-    gradient_variance._DRAWS = gradient_variance._BASELINE_STEPS = 3
-    compare_objectives._EARLY_STEPS = 2
-    compare_objectives.OBJECTIVES = ("enumeration", "nvil")
-    return _VARIANCES(config, folder, data_dir)
-
-
-_VARIANCES = compare_objectives._variances
 
 
 def test_variance_of_a_gradient(small_config, images):

@@ -323,6 +323,13 @@ def test_what_can_not_be_compared(stubs, tmp_path, dataset, steps, num_labels, m
     assert not list(tmp_path.iterdir())  # before anything is trained
 
 
+def test_a_folder_that_can_not_be_made(stubs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="output_dir .*file can't be made"):
+        compare.compare_labels(_DIGITS, [0], tmp_path / "file")
+    assert not stubs
+
+
 def test_networks_for_pixels_and_codes():
     images = np.zeros((2, 10, 14, 3), np.uint8)
     assert networks.pixels_network((10, 14, 3), 19)(images).shape == (2, 19)

@@ -22,8 +22,8 @@ _TRAINING = TrainingConfig(
 )
 
 
-@pytest.fixture
-def data_file(tmp_path):
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory):
     """40 images with up to two bright squares."""
     rng = np.random.default_rng(0)
     images, counts = np.zeros((40, 16, 16), np.uint8), rng.integers(0, 3, 40)
@@ -31,11 +31,12 @@ def data_file(tmp_path):
         for column in range(count):
             y = rng.integers(0, 10)
             image[y : y + 5, 8 * column + 1 : 8 * column + 6] = 255
-    np.savez(tmp_path / "x.npz", image=images, count=counts)
-    return tmp_path / "x.npz"
+    file = tmp_path_factory.mktemp("data") / "x.npz"
+    np.savez(file, image=images, count=counts)
+    return file
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(small_config, data_file):
     return RunConfig(
         model=small_config,
@@ -44,13 +45,21 @@ def config(small_config, data_file):
     )
 
 
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """The folder of a run that has trained to its end, and what `train` returned."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, train(config, folder)
+
+
 def _weights(run):
     return RunDir(run).load_model().get_weights()
 
 
-def test_a_run_leaves_what_it_promises(config, tmp_path):
-    result = train(config, tmp_path / "run")
-    run = RunDir(tmp_path / "run")
+def test_a_run_leaves_what_it_promises(config, finished):
+    folder, result = finished
+    run = RunDir(folder)
     written = json.loads(run.config_file.read_text())
     assert run.read_config() == config
     assert written["training"]["seed"] == 0
@@ -134,12 +143,12 @@ def test_more_objects_than_steps_are_warned_of(config, tmp_path, capsys):
     assert "hold up to 2 objects, but --max_steps_per_image is 1" in printed
 
 
-def test_a_finished_run_is_left_alone(config, tmp_path, capsys):
-    result = train(config, tmp_path / "run")
-    before = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
-    assert train(config, tmp_path / "run") == result
+def test_a_finished_run_is_left_alone(config, finished, capsys):
+    folder, result = finished
+    before = (folder / "model.keras").stat().st_mtime_ns
+    assert train(config, folder) == result
     assert "trained to its end" in capsys.readouterr().out
-    assert (tmp_path / "run" / "model.keras").stat().st_mtime_ns == before
+    assert (folder / "model.keras").stat().st_mtime_ns == before
 
 
 def test_a_run_of_another_config_is_refused(config, tmp_path, data_file):
@@ -230,7 +239,7 @@ def test_collapses_are_said_in_plain_words(change, words):
         "count_confusion": [[30, 0, 0, 0], [0, 29, 1, 0], [0, 0, 0, 0], [0, 4, 26, 9]]
     }
     (warning,) = diagnose(healthy | missed)
-    assert "Of the images with 3 objects 23% are counted right, most as 2" in warning
+    assert "Of the images whose count is 3, 23% are counted right, most as 2" in warning
     few = {"count_confusion": [[9, 0, 0, 0], [0, 0, 9, 0], [0, 0, 9, 0], [0, 0, 9, 0]]}
     assert diagnose(healthy | few) == []
     # Three objects in every image, and known: nothing is wrong with that.
@@ -238,9 +247,8 @@ def test_collapses_are_said_in_plain_words(change, words):
     assert diagnose(healthy | {"num_objects_histogram": [0, 0, 0, 9]} | known) == []
 
 
-def test_other_images_are_held_out_as_a_whole(config, tmp_path, data_file):
-    train(config, tmp_path / "run")
-    run = RunDir(tmp_path / "run")
+def test_other_images_are_held_out_as_a_whole(finished, tmp_path, data_file):
+    run = RunDir(finished[0])
     copy = tmp_path / "copy.npz"
     copy.write_bytes(data_file.read_bytes())
     own = evaluate_run(run, {"dataset": "file", "data_file": str(copy)}, split="test")

@@ -107,8 +107,9 @@ def _require_network(origin: Origin) -> None:
 
 def _no_download(origin: Origin, error: Exception) -> str:
     return (
-        f"{origin.title} can't be downloaded ({type(error).__name__}); without a "
-        f"network, put a prepared {origin.name.replace(':', '/')} into --data_dir, or "
-        "its original files into a folder and run scripts/prepare_data.py "
+        f"{origin.title} is not prepared there, and can't be downloaded "
+        f"({type(error).__name__}); expected the --data_dir that has it. Without a "
+        f"network, put a prepared {origin.name.replace(':', '/')} into one, or its "
+        "original files into a folder and run scripts/prepare_data.py "
         "--manual_dir=FOLDER; --dataset=multi_digits needs no download"
     )

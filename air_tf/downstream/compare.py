@@ -15,7 +15,13 @@ from air_tf.downstream.methods import BASELINES, METHODS, Methods
 from air_tf.downstream.tasks import TASKS
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
-from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
+from air_tf.training.run_dir import (
+    RunDir,
+    make_output_dir,
+    read_json,
+    replacing,
+    write_json,
+)
 from air_tf.training.seeds import in_fresh_process, train_seeds
 
 NUM_LABELS = (64, 250, 1000, 4000, 10_000, 50_000)
@@ -53,8 +59,8 @@ def compare_labels(
       by seed, method, task and number of labels.
 
     Raises:
-      InputError: as `train_seeds`, for a dataset without scenes of two digits, or for
-        more labels than it has scenes.
+      InputError: as `train_seeds`, for a folder that can't be made, a dataset without
+        scenes of two digits, or more labels than it has scenes.
     """
     name = config.data.dataset
     if name not in ("multi_digits", "multi_mnist"):
@@ -67,6 +73,7 @@ def compare_labels(
             f"max_steps_per_image is {config.model.max_steps_per_image}; expected at "
             "least 2, the digits of a labelled scene"
         )
+    folder = make_output_dir(output_dir)
     most = _num_labelled(name, data_dir)
     if num_labels is None:
         num_labels = [number for number in NUM_LABELS if number <= most]
@@ -75,7 +82,6 @@ def compare_labels(
             f"num_labels is {max(num_labels)}; expected at most {most}, the training "
             f"scenes of {name}/2"
         )
-    folder = pathlib.Path(output_dir)
     train_seeds(config, seeds, folder / "air", data_dir=data_dir)
     result: dict[str, Any] = {"dataset": name, "accuracies": {}}
     for seed in seeds:

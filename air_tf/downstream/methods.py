@@ -28,6 +28,9 @@ BASELINES = ("commonest", "cnn", "autoencoder")
 _BATCH_SIZE, _LEARNING_RATE = 64, 1e-3
 # Whichever is more.
 _MIN_STEPS, _EPOCHS = 2000, 5
+# Of the network from pixels, share of the steps: since images are warped, none is seen
+# twice, and after as many steps as others take it has learnt half of what it can.
+_PIXELS_STEPS = 3.0
 # Of fine-tuning, which starts from what was learnt with frozen codes (Kumar et al.
 # 2022): shares of the steps, and of the learning rate.
 _TUNING_STEPS, _TUNING_RATE = 0.25, 0.1
@@ -103,6 +106,8 @@ class Methods:
             encoder.set_weights(self._kinds.get_weights())
             network = networks.EncodedSetNetwork(encoder, network)
             fit(network, inputs, steps_share=_TUNING_STEPS, rate_share=_TUNING_RATE)
+        elif method == "cnn":
+            fit(network, inputs, steps_share=_PIXELS_STEPS)
         else:
             fit(network, inputs)
         answered = network.predict(_arrays(inputs.test), batch_size=500, verbose=0)
@@ -141,6 +146,7 @@ class Methods:
                 f"AIR finds {int(present.sum())} objects in {len(self._unlabelled)} "
                 "training images; expected at least 2 to learn their kinds from"
             )
+        print(f"Learning kinds from {int(present.sum())} objects.", flush=True)
         return kinds.learn_kinds(
             found.z_what[present], found.glimpses[present], seed=self._seed
         )

@@ -106,7 +106,7 @@ def pixels_network(image_shape, num_classes: int) -> keras.Model:
             _Coordinates(),
             *(
                 layer
-                for filters in (16, 32, 96)
+                for filters in (16, 32, 64)
                 for layer in (
                     layers.Conv2D(
                         filters, 4, strides=2, padding="same", use_bias=False

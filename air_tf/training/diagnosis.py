@@ -61,7 +61,7 @@ def _missed_counts(confusion) -> list[str]:
         right = row[n] if n < len(row) else 0
         if images >= _MIN_IMAGES and right < images / 2:
             warnings.append(
-                f"Of the images with {n} objects {right / images:.0%} are counted "
+                f"Of the images whose count is {n}, {right / images:.0%} are counted "
                 f"right, most as {most}. Try more --steps, another --seed or, where "
                 "too many are counted, a smaller --count_decay; --max_steps_per_image "
                 "is the most that can be counted."

@@ -14,7 +14,7 @@ from air_tf.evaluation.steps import canvases_by_step
 from air_tf.model.air import AIR, to_float
 from air_tf.model.editing import SceneEditor
 from air_tf.structs import Scenes
-from air_tf.training.run_dir import RunDir, replacing
+from air_tf.training.run_dir import RunDir, make_output_dir, replacing
 
 _MAX_IMAGES = 1000
 _TRAVERSALS, _PAIRS, _EDITS, _COLUMNS = 8, 6, 6, 11
@@ -74,10 +74,7 @@ def generate_run(
     scenes = air.generate(
         num_scenes, seed=seed, num_objects=num_objects, fitted_where=fitted_where
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output_dir {folder} can't be made ({error})") from None
+    make_output_dir(folder)
     with replacing(folder / "scenes.npz") as path:
         np.savez_compressed(
             path,
@@ -93,7 +90,8 @@ def generate_run(
         images = _held_out_images(run, air, data_dir)
     except InputError as error:
         raise InputError(
-            f"scenes are in {folder}, but the rest needs the run's test images: {error}"
+            f"scenes are in {folder}; the rest (again with --overwrite) needs the "
+            f"run's test images: {error}"
         ) from None
     found = air.infer(images)
     objects = found.z_what[found.presence > 0.0]  # [K, D]
