@@ -325,7 +325,7 @@ def test_what_can_not_be_compared(stubs, tmp_path, dataset, steps, num_labels, m
 
 def test_a_folder_that_can_not_be_made(stubs, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="output_dir .*file can't be made"):
+    with pytest.raises(InputError, match=r"output_dir .*file can't be made"):
         compare.compare_labels(_DIGITS, [0], tmp_path / "file")
     assert not stubs
 
