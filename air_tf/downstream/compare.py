@@ -14,14 +14,9 @@ from air_tf.data import sources
 from air_tf.downstream.methods import BASELINES, METHODS, Methods
 from air_tf.downstream.tasks import TASKS
 from air_tf.errors import InputError
+from air_tf.evaluation.output_dir import make_output_dir
 from air_tf.structs import ImageSet
-from air_tf.training.run_dir import (
-    RunDir,
-    make_output_dir,
-    read_json,
-    replacing,
-    write_json,
-)
+from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
 from air_tf.training.seeds import in_fresh_process, train_seeds
 
 NUM_LABELS = (64, 250, 1000, 4000, 10_000, 50_000)

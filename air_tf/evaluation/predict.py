@@ -12,6 +12,7 @@ from PIL import Image
 from air_tf.data.user_images import read_picture
 from air_tf.errors import InputError
 from air_tf.evaluation.drawing import draw_boxes
+from air_tf.evaluation.output_dir import make_output_dir
 from air_tf.structs import Scenes
 
 
@@ -38,10 +39,11 @@ def predict_files(
     Raises:
       InputError: if a file exists already, or the folder can't be made.
     """
-    folder = None if output_dir is None else pathlib.Path(output_dir)
     names = _unique_names(paths)
-    if folder:
-        _prepare(folder, names, overwrite)
+    folder = None
+    if output_dir is not None:
+        files = [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
+        folder = make_output_dir(output_dir, files, overwrite=overwrite)
     failures = []
     for path, name in zip(paths, names, strict=True):
         try:
@@ -62,22 +64,6 @@ def predict_files(
         draw_boxes(picture, boxes).save(folder / f"{name}.png")
         print(f"{path}: {answer['count']} objects, in {folder / name}.json")
     return failures
-
-
-def _prepare(folder: pathlib.Path, names: Sequence[str], overwrite: bool) -> None:
-    for name in names:
-        for suffix in (".json", ".png"):
-            if (folder / f"{name}{suffix}").exists() and not overwrite:
-                raise InputError(
-                    f"{folder / f'{name}{suffix}'} exists; expected another "
-                    "--output_dir, or --overwrite"
-                )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"output_dir {folder} can't be made ({error.strerror})"
-        ) from None
 
 
 def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a run can draw: scenes, traversals of codes, and edited scenes."""
 
 import os
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -10,11 +9,12 @@ import tensorflow as tf
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation import pictures
+from air_tf.evaluation.output_dir import make_output_dir
 from air_tf.evaluation.steps import canvases_by_step
 from air_tf.model.air import AIR, to_float
 from air_tf.model.editing import SceneEditor
 from air_tf.structs import Scenes
-from air_tf.training.run_dir import RunDir, make_output_dir, replacing
+from air_tf.training.run_dir import RunDir, replacing
 
 _MAX_IMAGES = 1000
 _TRAVERSALS, _PAIRS, _EDITS, _COLUMNS = 8, 6, 6, 11
@@ -56,7 +56,6 @@ def generate_run(
     Raises:
       InputError: for a run or data that can't be used, or files that exist.
     """
-    folder = pathlib.Path(output_dir)
     made = {
         "scenes.npz": "image, count, boxes, z_where and z_what of all scenes",
         "scenes.png": "the first of them",
@@ -65,16 +64,11 @@ def generate_run(
         "editing.png": "an object moved, removed and duplicated",
         "steps.png": "what is drawn after each step",
     }
-    for name in made:
-        if (folder / name).exists() and not overwrite:
-            raise InputError(
-                f"{folder / name} exists; expected another --output_dir, or --overwrite"
-            )
+    folder = make_output_dir(output_dir, made, overwrite=overwrite)
     air = run.load_model()
     scenes = air.generate(
         num_scenes, seed=seed, num_objects=num_objects, fitted_where=fitted_where
     )
-    make_output_dir(folder)
     with replacing(folder / "scenes.npz") as path:
         np.savez_compressed(
             path,

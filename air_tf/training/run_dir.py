@@ -198,22 +198,6 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def make_output_dir(path: str | os.PathLike) -> pathlib.Path:
-    """Makes the folder, if it is not there.
-
-    Raises:
-      InputError: if it can't be made.
-    """
-    folder = pathlib.Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"output_dir {folder} can't be made ({error.strerror})"
-        ) from None
-    return folder
-
-
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file; InputError, naming the file, if there is none."""
     try:
