@@ -107,7 +107,7 @@ def _require_network(origin: Origin) -> None:
 
 def _no_download(origin: Origin, error: Exception) -> str:
     return (
-        f"{origin.title} is not prepared there, and can't be downloaded "
+        f"{origin.title} is not in the data_dir, and can't be downloaded "
         f"({type(error).__name__}); expected the --data_dir that has it. Without a "
         f"network, put a prepared {origin.name.replace(':', '/')} into one, or its "
         "original files into a folder and run scripts/prepare_data.py "

@@ -140,9 +140,8 @@ def _compare(
             equal = float(np.mean(array == found[name]))
             yield Check(f"{what}: {name}", f"equal {equal:.2%}", equal == 1)
             continue
-        # But a box ends at a whole pixel, which may be on its threshold.
         tolerance = _TOLERANCE * max(1.0, float(np.abs(array).max()))
-        if name == "boxes":
+        if name == "boxes":  # which end at a whole pixel, perhaps on its threshold
             tolerance = 1.001 / min(height, width)
         error = float(np.abs(array - found[name]).max())
         yield Check(
