@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import time
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from air_tf.deployment import export as export_module
 from air_tf.deployment import serving_config
-from air_tf.deployment.check_export import check_export, format_table
+from air_tf.deployment.check_export import _compare, check_export, format_table
 from air_tf.deployment.export import WARM_UP, export, exported_run, find_version
 from air_tf.errors import InputError
 from air_tf.training.run_dir import RunDir
@@ -163,3 +164,14 @@ def test_nothing_to_check(tmp_path):
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"holds no assets\.extra/run"):
         list(check_export(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("largest", "error", "passed"),
+    [(0.5, 9e-4, True), (0.5, 2e-3, False), (10.0, 9e-3, True), (10.0, 2e-2, False)],
+)
+def test_rounding_is_held_against_the_largest_number(largest, error, passed):
+    codes = np.array([[[largest]]], np.float32)
+    wanted = types.SimpleNamespace(canvas=np.zeros((1, 16, 16, 1)), z_what=codes)
+    (check,) = _compare("x", wanted, {"z_what": codes + error})
+    assert check.passed == passed
