@@ -10,7 +10,7 @@ _HOMES = {
     "AIROutput": "air_tf.structs",
     "EdgeModel": "air_tf.deployment.edge",
     "InputError": "air_tf.errors",
-    "SceneEditor": "air_tf.model.editing",
+    "SceneEditor": "air_tf.inference.editing",
     "Scenes": "air_tf.structs",
 }
 __all__ = sorted(_HOMES)

@@ -15,7 +15,7 @@ from air_tf.config import PRESETS, AIRConfig, DataConfig, RunConfig, TrainingCon
 from air_tf.errors import InputError
 
 # More would not fit into memory.
-_MAX_STEPS = 100
+_MAX_OBJECTS = 100
 _PARTS = {"data": DataConfig, "training": TrainingConfig, "model": AIRConfig}
 
 
@@ -64,7 +64,7 @@ def define_run_to_use() -> None:
     """Which trained run a program uses, and how."""
     define_model_dir()
     flags.DEFINE_integer(
-        "max_steps_per_image",
+        "max_objects",
         None,
         "T, the most objects; that of training if omitted.",
     )
@@ -87,9 +87,9 @@ def define_answers() -> None:
 
 def check_run_to_use() -> None:
     require("model_dir", "the folder of a run")
-    steps = flags.FLAGS.max_steps_per_image
-    if steps is not None and not 1 <= steps <= _MAX_STEPS:
-        raise InputError(f"max_steps_per_image is {steps}; expected 1 to {_MAX_STEPS}")
+    steps = flags.FLAGS.max_objects
+    if steps is not None and not 1 <= steps <= _MAX_OBJECTS:
+        raise InputError(f"max_objects is {steps}; expected 1 to {_MAX_OBJECTS}")
 
 
 def run_config() -> RunConfig:

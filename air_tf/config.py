@@ -77,7 +77,7 @@ class AIRConfig:
     image_shape: tuple[int, int, int] = _setting(
         (50, 50, 1), "Canvas: height, width and channels."
     )
-    max_steps_per_image: int = _setting(
+    max_objects: int = _setting(
         3, "T, the most objects that the model looks for in one image."
     )
     glimpse_size: tuple[int, int] = _setting(
@@ -135,7 +135,7 @@ class AIRConfig:
         )
         _require_ints(self, "look_units", None)
         _require(len(self.look_units) > 0, self, "look_units", "at least one")
-        _require_int(self, "max_steps_per_image", 1)
+        _require_int(self, "max_objects", 1)
         _require_ints(self, "glimpse_size", 2)
         for name in ("look_pooling", "z_what_size", "recurrent_units"):
             _require_int(self, name, 1)

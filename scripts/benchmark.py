@@ -53,23 +53,23 @@ def main(argv):
         from air_tf.deployment.serving_config import require_serving_api
 
         require_serving_api()
-        _print("deployment.serving_load", "serving", flags.FLAGS.export_dir)
+        _print("serving_load", "serving", flags.FLAGS.export_dir)
     elif chosen[0] == "edge":
         cli.require("model_dir", "the folder of a run")
-        from air_tf.training.run_dir import RunDir
+        from air_tf.runs import RunDir
 
         run, data_dir = RunDir(flags.FLAGS.model_dir), flags.FLAGS.data_dir
-        _print("deployment.edge_speed", "edge", run, data_dir=data_dir)
+        _print("edge_speed", "edge", run, data_dir=data_dir)
     elif chosen[0] == "step":
-        _print("training.step_speed", "step", cli.run_config())
+        _print("step_speed", "step", cli.run_config())
     elif chosen[0] == "scaling":
-        _print("training.step_scaling", "scaling", cli.run_config())
+        _print("step_scaling", "scaling", cli.run_config())
     else:
         _training()
 
 
 def _print(room, name, *args, **kwargs):
-    found = importlib.import_module(f"air_tf.{room}")
+    found = importlib.import_module(f"benchmarks.{room}")
     result = getattr(found, f"benchmark_{name}")(*args, **kwargs)
     print(getattr(found, f"format_{name}")(result))
 
@@ -84,11 +84,11 @@ def _training():
     if flags.FLAGS.objectives:
         if flags.FLAGS.objective is not None:
             raise InputError("objective is given; expected none, all are trained")
-        from air_tf.training import compare_objectives as c
+        from studies import objectives as c
 
         print(c.format_objectives(c.compare_objectives(*given, data_dir=data_dir)))
     else:
-        from air_tf.training import reliability as r
+        from studies import reliability as r
 
         success = flags.FLAGS.success_accuracy
         result = r.measure_reliability(*given, success=success, data_dir=data_dir)

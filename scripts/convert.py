@@ -44,14 +44,14 @@ def main(argv):
     cli.require_new_file("output")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.deployment.convert import convert
-    from air_tf.training.run_dir import RunDir
+    from air_tf.runs import RunDir
 
     agreement = convert(
         RunDir(flags.FLAGS.model_dir),
         flags.FLAGS.output,
         format=flags.FLAGS.format,
         batch_size=flags.FLAGS.batch_size,
-        max_steps=flags.FLAGS.max_steps_per_image,
+        max_objects=flags.FLAGS.max_objects,
         data_dir=flags.FLAGS.data_dir,
         allow_disagreement=flags.FLAGS.allow_disagreement,
     )

@@ -44,7 +44,7 @@ def main(argv):
             )
         num_labels = sorted({int(text) for text in texts})
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.downstream import compare
+    from studies.few_labels import compare
 
     result = compare.compare_labels(
         config,

@@ -12,7 +12,7 @@ import sys
 from air_tf.data.user_images import fit_picture
 from air_tf.deployment import EdgeModel
 from air_tf.errors import InputError
-from air_tf.evaluation.predict import predict_files
+from air_tf.inference.predict import predict_files
 
 
 def main():

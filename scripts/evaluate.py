@@ -2,7 +2,7 @@
 
     python scripts/evaluate.py --model_dir=RUN --output=E.json --report=E.html
     python scripts/evaluate.py --model_dir=RUN --dataset=multi_mnist/0-3 \
-        --max_steps_per_image=5 --output=E.json
+        --max_objects=5 --output=E.json
     python scripts/evaluate.py --model_dir=RUN --dataset=file --data_file=X.npz \
         --output=E.json
 """
@@ -62,16 +62,17 @@ def main(argv):
     if flags.FLAGS["num_samples"].present and flags.FLAGS.bound != "iwae":
         raise InputError("num_samples is given; expected none without --bound=iwae")
     # Here, so that --help and bad flags need not wait for TensorFlow.
+    from air_tf.evaluation.evaluate_run import evaluate_run
     from air_tf.evaluation.table import format_table
-    from air_tf.training.evaluate_run import evaluate_run
-    from air_tf.training.run_dir import RunDir, write_json
+    from air_tf.files import write_json
+    from air_tf.runs import RunDir
 
     result = evaluate_run(
         RunDir(flags.FLAGS.model_dir),
         cli.given_settings(DataConfig),
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
-        max_steps=flags.FLAGS.max_steps_per_image,
+        max_objects=flags.FLAGS.max_objects,
         fitted_count=flags.FLAGS.count_prior == "fitted",
         num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
         report_file=flags.FLAGS.report,

@@ -22,13 +22,13 @@ def main(argv):
     cli.require("export_dir", "a folder for the model's versions")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.deployment.export import export
-    from air_tf.training.run_dir import RunDir
+    from air_tf.runs import RunDir
 
     path = export(
         RunDir(flags.FLAGS.model_dir),
         flags.FLAGS.export_dir,
         version=flags.FLAGS.version,
-        max_steps=flags.FLAGS.max_steps_per_image,
+        max_objects=flags.FLAGS.max_objects,
     )
     print(f"The model is in {path}, how to serve it in {path.parent / 'README.md'}")
 

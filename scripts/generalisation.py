@@ -26,7 +26,7 @@ def main(argv):
             raise InputError(f"{name} is given; expected none, several are trained")
     cli.require("output_dir", "a folder for the runs and results")
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.training import generalisation as g
+    from studies import generalisation as g
 
     result = g.measure_generalisation(
         config,

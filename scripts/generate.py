@@ -37,8 +37,8 @@ def main(argv):
     cli.require("model_dir", "the folder of a run")
     cli.require("output_dir", "a folder for what is drawn")
     # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.training.generate_run import generate_run
-    from air_tf.training.run_dir import RunDir
+    from air_tf.inference.generate import generate_run
+    from air_tf.runs import RunDir
 
     made = generate_run(
         RunDir(flags.FLAGS.model_dir),

@@ -24,14 +24,14 @@ def main(paths):
     cli.check_run_to_use()
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.data.user_images import fit_picture
-    from air_tf.evaluation.predict import predict_files
-    from air_tf.training.run_dir import RunDir
+    from air_tf.inference.predict import predict_files
+    from air_tf.runs import RunDir
 
     air = RunDir(flags.FLAGS.model_dir).load_model()
 
     def infer(path, picture):
         image = fit_picture(picture, air.config.image_shape)
-        return air.infer(image[None], max_steps=flags.FLAGS.max_steps_per_image)
+        return air.infer(image[None], max_objects=flags.FLAGS.max_objects)
 
     failures = predict_files(
         infer, paths, flags.FLAGS.output_dir, overwrite=flags.FLAGS.overwrite

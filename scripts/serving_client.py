@@ -30,7 +30,7 @@ def main(paths):
         raise InputError(f"timeout is {flags.FLAGS.timeout}; expected seconds")
     # Here, so that --help and bad flags need not wait for TensorFlow.
     from air_tf.deployment.client import PROTOCOLS, ServerError, to_bytes
-    from air_tf.evaluation.predict import predict_files
+    from air_tf.inference.predict import predict_files
 
     client = PROTOCOLS[flags.FLAGS.protocol](
         flags.FLAGS.server, flags.FLAGS.model, timeout=flags.FLAGS.timeout

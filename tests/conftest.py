@@ -79,7 +79,7 @@ def held_out_scenes(pools):
 @pytest.fixture(scope="session")
 def learnt_run(pools, tmp_path_factory):
     """The folder of a short training with the defaults, which has learnt to count."""
-    from air_tf.training.run_dir import RunDir
+    from air_tf.runs import RunDir
     from air_tf.training.train import train
 
     folder = tmp_path_factory.mktemp("learnt")

@@ -66,7 +66,7 @@ def test_any_canvas(small_config, shape):
 
 
 def test_weights_do_not_depend_on_steps(small_config):
-    longer = dataclasses.replace(small_config, max_steps_per_image=7)
+    longer = dataclasses.replace(small_config, max_objects=7)
     one, other = AIR(small_config), AIR(longer)
     shapes = [[w.shape for w in air.trainable_weights] for air in (one, other)]
     assert shapes[0] == shapes[1]
@@ -175,8 +175,8 @@ def test_call_refuses_what_can_not_work(small_config, images):
         air(images[:, :15])
     with pytest.raises(InputError, match="needs a seed"):
         air(images, sample=True)
-    with pytest.raises(InputError, match="max_steps is 0"):
-        air(images, max_steps=0)
+    with pytest.raises(InputError, match="max_objects is 0"):
+        air(images, max_objects=0)
 
 
 def test_sizes_of_the_presets():

@@ -27,7 +27,7 @@ def air(small_config, request):
 
 def test_an_empty_batch_takes_one_trip(air, images):
     _set_presence(air, 0.0, -5.0)
-    scenes = air.infer(images, max_steps=4)
+    scenes = air.infer(images, max_objects=4)
     np.testing.assert_array_equal(scenes.num_objects, np.zeros(5))
     np.testing.assert_array_equal(scenes.num_trips, np.ones(5))
     for absent in (scenes.boxes, scenes.z_where, scenes.z_what, scenes.canvas):
@@ -38,7 +38,7 @@ def test_an_empty_batch_takes_one_trip(air, images):
 def test_a_full_batch_takes_all_trips(air, images, steps):
     # T of inference need not be the 3 of the config.
     _set_presence(air, 0.0, 5.0)
-    scenes = air.infer(images, max_steps=steps)
+    scenes = air.infer(images, max_objects=steps)
     np.testing.assert_array_equal(scenes.num_objects, np.full(5, steps))
     np.testing.assert_array_equal(scenes.num_trips, np.full(5, steps))
     assert scenes.boxes.shape == (5, steps, 4)
@@ -86,9 +86,9 @@ def test_a_difference_step_sees_what_is_left_and_nothing_else(small_config, imag
     """Step 2 of an image is step 1 of the image minus the first object."""
     air = AIR(dataclasses.replace(small_config, inference="difference"))
     _set_presence(air, np.linspace(-3, 3, 8), 0.1)
-    both = air(images, max_steps=2)
+    both = air(images, max_objects=2)
     rest = images - both.object_image[:, 0]
-    alone = air(rest, max_steps=1)
+    alone = air(rest, max_objects=1)
     assert np.abs(both.object_image[:, 0]).max() > 0.05
     for name in ("presence_logits", "z_where", "z_what"):
         np.testing.assert_allclose(
@@ -102,7 +102,7 @@ def test_where_a_difference_step_drew_is_data_to_later_steps(small_config, image
     """No gradient flows from a step's window through the canvas to the next step."""
     air = AIR(dataclasses.replace(small_config, inference="difference"))
     with tf.GradientTape() as tape:
-        output = air(images, max_steps=2)
+        output = air(images, max_objects=2)
         later = tf.reduce_sum(output.inference.presence_logits[:, 1])
     for gradient in tape.gradient(later, air.decoder.trainable_variables):
         assert gradient is None
@@ -110,8 +110,8 @@ def test_where_a_difference_step_drew_is_data_to_later_steps(small_config, image
 
 def test_stopping_early_changes_no_count(air, images):
     _set_presence(air, np.linspace(-3, 3, 8), 0.1)
-    full = air(images, max_steps=6)
-    early = air(images, max_steps=6, stop_early=True)
+    full = air(images, max_objects=6)
+    early = air(images, max_objects=6, stop_early=True)
     np.testing.assert_array_equal(full.inference.z_pres, early.inference.z_pres)
     present = full.inference.z_pres.numpy()[..., None]
     np.testing.assert_allclose(
@@ -122,12 +122,12 @@ def test_stopping_early_changes_no_count(air, images):
 def test_loop_ends_once_the_most_probable_count_is_settled(air, images):
     # p = 0.45: q(0) = 0.55 can't be beaten by the 0.45 that is left.
     _set_presence(air, 0.0, float(np.log(0.45 / 0.55)))
-    output = air(images, max_steps=4, stop_early=True)
+    output = air(images, max_objects=4, stop_early=True)
     np.testing.assert_array_equal(output.inference.num_trips, np.ones(5))
     np.testing.assert_allclose(output.inference.presence_logits[:, 1:], ENDED_LOGIT)
     # p = 0.6: q(0) = 0.4 < 0.6; q(1) = 0.24, but 0.36 < 0.4 settles it.
     _set_presence(air, 0.0, float(np.log(0.6 / 0.4)))
-    output = air(images, max_steps=4, stop_early=True)
+    output = air(images, max_objects=4, stop_early=True)
     np.testing.assert_array_equal(output.inference.num_trips, np.full(5, 2))
     np.testing.assert_array_equal(output.inference.z_pres, np.zeros((5, 4)))
 

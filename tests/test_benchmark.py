@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -9,18 +10,10 @@ import numpy as np
 import pytest
 
 from air_tf.config import DataConfig, RunConfig, TrainingConfig
-from air_tf.errors import InputError
+from air_tf.errors import InputError, TrainingDiverged
 from air_tf.model.air import AIR
-from air_tf.training import (
-    compare_objectives,
-    gradient_variance,
-    reliability,
-    seeds,
-    step_parts,
-    step_scaling,
-    step_speed,
-)
-from air_tf.training.diagnosis import TrainingDiverged
+from benchmarks import step_parts, step_scaling, step_speed
+from studies import gradient_variance, objectives, reliability, seeds
 
 
 @pytest.fixture
@@ -129,14 +122,14 @@ def test_wilson_interval_of_all_successes(config, tmp_path, monkeypatch):
 
 
 def test_objectives_side_by_side(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare_objectives, "OBJECTIVES", ("enumeration", "nvil"))
-    monkeypatch.setattr(compare_objectives, "_EARLY_STEPS", 2)
+    monkeypatch.setattr(objectives, "OBJECTIVES", ("enumeration", "nvil"))
+    monkeypatch.setattr(objectives, "_EARLY_STEPS", 2)
     monkeypatch.setattr(gradient_variance, "_DRAWS", 3)
     monkeypatch.setattr(gradient_variance, "_BASELINE_STEPS", 3)
-    for module in (seeds, compare_objectives):
+    for module in (seeds, objectives):
         monkeypatch.setattr(module, "in_fresh_process", lambda f, *args: f(*args))
     folder = tmp_path / "objectives"
-    summary = compare_objectives.compare_objectives(config, range(1), folder)
+    summary = objectives.compare_objectives(config, range(1), folder)
     assert set(summary) == {"enumeration", "nvil"}
     for result in summary.values():
         assert set(result["variance"]) == {"early", "late"}
@@ -170,7 +163,7 @@ def test_step_times_and_importing_stays_light(config, monkeypatch):
         assert result[part] > 0
     # The products of patches and first layer alone, in each step's 4 cells.
     cells = 2 * config.training.batch_size * 4 * 14**2 * config.model.look_units[0]
-    assert result["gflop"] * 1e9 > config.model.max_steps_per_image * cells
+    assert result["gflop"] * 1e9 > config.model.max_objects * cells
     assert result["step_ms"] > 0 and result["num_weights"] > 0
     # Measured 0.01 s; a bound for slow machines that still shows a stray import.
     assert result["import_seconds"] < 2
@@ -180,14 +173,14 @@ def test_step_times_and_importing_stays_light(config, monkeypatch):
 def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
     def time_steps(one):
         area = one.model.image_shape[0] * one.model.image_shape[1]
-        times = area * one.model.max_steps_per_image / 100
+        times = area * one.model.max_objects / 100
         return {"step_ms": times, "step_memory_mb": 7.0, "compile_seconds": 1.0}
 
     monkeypatch.setattr(step_scaling, "in_fresh_process", lambda f, one: f(one))
     monkeypatch.setattr(step_scaling, "time_steps", time_steps)
     result = step_scaling.benchmark_scaling(config)
     found = {
-        (one["image_shape"], one["max_steps_per_image"]): one["step_ms"]
+        (one["image_shape"], one["max_objects"]): one["step_ms"]
         for one in result["measurements"]
     }
     assert found[(100, 100, 1), 3] == 300.0
@@ -202,13 +195,16 @@ def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
 def test_a_training_ends_with_what_started_it(tmp_path):
     code = (
         "import time\n"
-        "from air_tf.training.seeds import in_fresh_process\n"
+        "from studies.seeds import in_fresh_process\n"
         "if __name__ == '__main__':\n"
         "    in_fresh_process(time.sleep, 600)\n"
     )
     script = tmp_path / "run.py"
     script.write_text(code)
-    parent = subprocess.Popen([sys.executable, script])
+    parent = subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(seeds.__file__).parents[1])},
+    )
     children = pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     try:
         found = _wait_for(lambda: _sleeping(children), 60)

@@ -3,8 +3,8 @@ import types
 import pytest
 import tensorflow as tf
 
+from air_tf.errors import TrainingDiverged
 from air_tf.training import callbacks
-from air_tf.training.diagnosis import TrainingDiverged
 
 
 def _model(step):

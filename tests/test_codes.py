@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from air_tf.evaluation.codes import LabelledCodes, labelled_codes, linear_probe
+from air_tf.evaluation.probe import LabelledCodes, labelled_codes, linear_probe
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
 

@@ -17,8 +17,8 @@ def test_presets_survive_json(preset):
     [
         (AIRConfig, "image_shape", (50, 50)),
         (AIRConfig, "image_shape", (50, 0, 1)),
-        (AIRConfig, "max_steps_per_image", 0),
-        (AIRConfig, "max_steps_per_image", 2.0),
+        (AIRConfig, "max_objects", 0),
+        (AIRConfig, "max_objects", 2.0),
         (AIRConfig, "glimpse_size", (28,)),
         (AIRConfig, "z_what_size", -1),
         (AIRConfig, "encoder_units", (200, 0)),

@@ -99,7 +99,7 @@ def test_what_was_given_up_is_found_again(air):
 def test_the_lesson_is_for_the_count_alone(air, images):
     # Of one step: the next remembers what was sampled, and its presence depends on it.
     with tf.GradientTape(persistent=True) as tape:
-        output = air(images, sample=True, seed=[1, 2], max_steps=1)
+        output = air(images, sample=True, seed=[1, 2], max_objects=1)
         p = air.densities(1)
         lesson = count_lesson(output, images, p)
         loss = enumeration(without_count_gradient(output), images, p).loss

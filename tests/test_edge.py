@@ -28,7 +28,7 @@ from air_tf.errors import InputError
 from air_tf.model.air import AIR
 
 _ROOT = Path(__file__).parents[1]
-_LOOP = {"format": "float32", "batch_size": 1, "max_steps": 3, "loop": "while"}
+_LOOP = {"format": "float32", "batch_size": 1, "max_objects": 3, "loop": "while"}
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_edge_predict_without_tensorflow(
 
 def test_nothing_but_the_converter_needs_tensorflow():
     code = (
-        "import sys; from air_tf import EdgeModel; import air_tf.evaluation.predict; "
+        "import sys; from air_tf import EdgeModel; import air_tf.inference.predict; "
         "assert not {'tensorflow', 'absl', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -27,7 +27,7 @@ _COPIES, _BATCHES, _PARTICLES = 600, 60, 2
 def unsure(small_config):
     """Unsure of the count, which costs little: every term of the gradient counts."""
     return dataclasses.replace(
-        small_config, max_steps_per_image=2, likelihood_scale=0.6, count_decay=0.5
+        small_config, max_objects=2, likelihood_scale=0.6, count_decay=0.5
     )
 
 

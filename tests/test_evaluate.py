@@ -51,9 +51,9 @@ def test_bound_is_that_of_the_objective(air, image_set):
 
 
 def test_another_number_of_steps(air, image_set):
-    result = evaluate(air, image_set, max_steps=5)
+    result = evaluate(air, image_set, max_objects=5)
     assert len(result["num_objects_histogram"]) == 6
-    assert result["max_steps_per_image"] == 5
+    assert result["max_objects"] == 5
 
 
 def test_what_is_not_known_is_none(air, images):

@@ -15,7 +15,7 @@ from air_tf.deployment import serving_config
 from air_tf.deployment.check_export import _compare, check_export, format_table
 from air_tf.deployment.export import WARM_UP, export, exported_run, find_version
 from air_tf.errors import InputError
-from air_tf.training.run_dir import RunDir
+from air_tf.runs import RunDir
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_card_has_the_held_out_figures(exported, learnt_run):
 def test_versions_are_added_and_never_replaced(learnt_run, copied):
     (copied / "batching_parameters.pbtxt").write_text("max_batch_size { value: 8 }\n")
     assert export(learnt_run, copied).name == "2"
-    assert export(learnt_run, copied, version=7, max_steps=5).name == "7"
+    assert export(learnt_run, copied, version=7, max_objects=5).name == "7"
     assert find_version(copied).name == "7"
     assert find_version(copied / "2").name == "2"
     with pytest.raises(InputError, match=r"version 7 is in .*such as 8"):

@@ -11,7 +11,7 @@ from air_tf.config import INFERENCES, DataConfig, RunConfig
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
-from air_tf.training import generalisation
+from studies import generalisation
 
 
 @pytest.fixture

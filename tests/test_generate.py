@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from air_tf.errors import InputError
-from air_tf.training.generate_run import generate_run, interpolations, traversals
+from air_tf.inference.generate import generate_run, interpolations, traversals
 
 
 def _decoder(codes):

@@ -68,7 +68,7 @@ def test_many_samples_reach_log_p(small_config, images):
     config = dataclasses.replace(
         small_config,
         inference="recurrent",  # whose q starts where the prior is
-        max_steps_per_image=2,
+        max_objects=2,
         decoder_bias=-50.0,
         where_prior_scale=(0.1, 0.1, 0.1),  # q is wider, so weights are bounded
         count_decay=0.5,

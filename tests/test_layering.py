@@ -4,18 +4,21 @@ import pathlib
 import air_tf
 
 _PACKAGE = pathlib.Path(air_tf.__file__).parent
-# A room imports from itself and from rooms before it. Evaluation comes before
-# training, which reports with its figures and pictures and which it never needs.
+# A room imports from itself and from rooms before it.
 _ROOMS = [
     "errors",
-    "config",
     "structs",
+    "config",
+    "files",
+    "images",
     "data",
     "model",
     "objectives",
+    "runs",
+    "visualization",
+    "inference",
     "evaluation",
     "training",
-    "downstream",
     "deployment",
     "cli",
 ]
@@ -28,7 +31,6 @@ _MODEL = [
     "recurrent",
     "difference",
     "air",
-    "editing",
 ]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from air_tf.data.pipeline import training_batches
+from air_tf.training.batches import training_batches
 
 # Image i is filled with i, so that a batch shows which images are in it.
 _IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1) * np.ones(

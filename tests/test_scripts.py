@@ -117,7 +117,7 @@ def test_predict(workplace):
 
 
 def test_export_and_check_export(workplace):
-    flags = ("--model_dir=run", "--export_dir=exports", "--max_steps_per_image=2")
+    flags = ("--model_dir=run", "--export_dir=exports", "--max_objects=2")
     result = _run("export", *flags, cwd=workplace)
     assert result.returncode == 0, result.stderr
     (workplace / "exports" / "monitoring.config").write_text("no such thing")
@@ -127,7 +127,7 @@ def test_export_and_check_export(workplace):
 
 
 def test_convert(workplace):
-    flags = ("--model_dir=run", "--output=x.tflite", "--max_steps_per_image=2")
+    flags = ("--model_dir=run", "--output=x.tflite", "--max_objects=2")
     result = _run("convert", *flags, cwd=workplace)
     assert result.returncode == 0, result.stderr
     assert "counts agree on 100.00%" in result.stdout
@@ -150,7 +150,7 @@ def test_train_refuses_a_run_of_another_config(workplace):
 _FLAGS_THAT_CAN_NOT_WORK = [
     ("train", ["--batch_size=0"], ["--batch_size is 0; expected"]),
     ("train", ["--steps=-3"], ["--steps is -3; expected"]),
-    ("train", ["--max_steps_per_image=0"], ["--max_steps_per_image is 0"]),
+    ("train", ["--max_objects=0"], ["--max_objects is 0"]),
     ("train", ["--image_shape=50,x,1"], ["--image_shape is '50,x,1'"]),
     ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
     ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
@@ -220,8 +220,8 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ),
     (
         "evaluate",
-        ["--model_dir=run", "--max_steps_per_image=0"],
-        ["--max_steps_per_image is 0; expected 1 to 100"],
+        ["--model_dir=run", "--max_objects=0"],
+        ["--max_objects is 0; expected 1 to 100"],
     ),
 ]
 
@@ -272,7 +272,7 @@ def test_absl_refuses_what_is_no_flag(flag, tmp_path):
 
 def test_help_shows_every_setting(tmp_path):
     result = _run("train", "--help", cwd=tmp_path)
-    for name in ("dataset", "model_dir", "steps", "max_steps_per_image", "preset"):
+    for name in ("dataset", "model_dir", "steps", "max_objects", "preset"):
         assert f"--{name}:" in result.stdout
     for name in ("jit_compile", "mixed_precision"):
         assert f"--[no]{name}:" in result.stdout

@@ -33,9 +33,9 @@ from tensorflow_serving.apis import (
 
 from air_tf.data.user_images import read_picture
 from air_tf.deployment.client import GrpcClient, RestClient, ServerError, to_bytes
-from air_tf.deployment.emulator import Emulator
 from air_tf.errors import InputError
-from air_tf.evaluation.drawing import to_picture_bytes
+from air_tf.visualization.drawing import to_picture_bytes
+from benchmarks.emulator import Emulator
 
 _HERE = pathlib.Path(__file__).parent
 _SECONDS_TO_START = 120

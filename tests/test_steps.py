@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 
 from air_tf.evaluation.evaluate import evaluate
-from air_tf.evaluation.steps import canvases_by_step, errors_by_step
 from air_tf.evaluation.table import format_table
+from air_tf.inference.steps import canvases_by_step, errors_by_step
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
 
@@ -26,8 +26,8 @@ def test_errors_begin_empty_and_end_as_reconstruction(small_config, images):
     air = AIR(config)
     # The logit of presence: h stays near 0, so that every step finds an object.
     air.attend._where_head._mlp._output.bias.assign([9.0] + [0.0] * 6)
-    errors = errors_by_step(air, images, max_steps=2)
-    result = evaluate(air, ImageSet(images), max_steps=2)
+    errors = errors_by_step(air, images, max_objects=2)
+    result = evaluate(air, ImageSet(images), max_objects=2)
     assert result["mean_num_objects"] == 2.0
     assert len(set(errors)) == 3
     np.testing.assert_allclose(errors[0], result["empty_canvas_error"], rtol=1e-5)

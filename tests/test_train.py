@@ -11,10 +11,10 @@ from PIL import Image
 
 from air_tf.config import DataConfig, RunConfig, TrainingConfig
 from air_tf.errors import InputError
+from air_tf.evaluation.diagnosis import diagnose
+from air_tf.evaluation.evaluate_run import evaluate_run
+from air_tf.runs import RunDir
 from air_tf.training import callbacks
-from air_tf.training.diagnosis import diagnose
-from air_tf.training.evaluate_run import evaluate_run
-from air_tf.training.run_dir import RunDir
 from air_tf.training.train import train
 
 _TRAINING = TrainingConfig(
@@ -137,10 +137,10 @@ def test_a_folder_of_colour_pictures(small_config, tmp_path, capsys):
 
 
 def test_more_objects_than_steps_are_warned_of(config, tmp_path, capsys):
-    model = dataclasses.replace(config.model, max_steps_per_image=1)
+    model = dataclasses.replace(config.model, max_objects=1)
     train(dataclasses.replace(config, model=model), tmp_path / "run")
     printed = capsys.readouterr().out
-    assert "hold up to 2 objects, but --max_steps_per_image is 1" in printed
+    assert "hold up to 2 objects, but --max_objects is 1" in printed
 
 
 def test_a_finished_run_is_left_alone(config, finished, capsys):

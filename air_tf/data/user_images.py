@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from air_tf.errors import InputError
+from air_tf.images import MAX_FILE_PIXELS
 from air_tf.structs import ImageSet
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_PICTURE_PIXELS = 50_000_000
 MAX_FILE_BYTES = 8 * 2**30
 
 
@@ -27,10 +27,10 @@ def read_picture(path: str | pathlib.Path) -> Image.Image:
     """
     try:
         with Image.open(path, formats=["PNG", "JPEG"]) as picture:
-            if picture.width * picture.height > MAX_PICTURE_PIXELS:
+            if picture.width * picture.height > MAX_FILE_PIXELS:
                 raise InputError(
                     f"{path}: {picture.width}x{picture.height} pixels; expected at "
-                    f"most {MAX_PICTURE_PIXELS}"
+                    f"most {MAX_FILE_PIXELS}"
                 )
             return _to_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:

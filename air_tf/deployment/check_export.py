@@ -19,9 +19,9 @@ from air_tf.deployment.export import WARM_UP, exported_run, find_version
 from air_tf.deployment.session import ServedModel, served_steps
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, in_float32
 from air_tf.errors import InputError
-from air_tf.evaluation.drawing import to_picture_bytes
 from air_tf.model.air import AIR, to_float
 from air_tf.structs import Scenes
+from air_tf.visualization.drawing import to_picture_bytes
 
 _NUM_IMAGES = 320
 _SIZES = (1, 3, MAX_BATCH_SIZE)
@@ -87,7 +87,7 @@ def _check_parity(
     air: AIR, served: ServedModel, images: np.ndarray, steps: int
 ) -> Iterator[Check]:
     """Every signature, in batches, against `AIR.infer` in the same batches."""
-    wanted = air.infer(images, max_steps=steps, batch_size=MAX_BATCH_SIZE)
+    wanted = air.infer(images, max_objects=steps, batch_size=MAX_BATCH_SIZE)
     image = to_float(images).numpy()
     inputs = {"serving_default": {"image": image}, "reconstruct": {"image": image}}
     if "serve_image_bytes" in served.signatures:
@@ -117,7 +117,7 @@ def _check_litert(air: AIR, images: np.ndarray, steps: int) -> Iterator[Check]:
     settings = {
         "format": "float32",
         "batch_size": 1,
-        "max_steps": steps,
+        "max_objects": steps,
         "loop": "while",
     }
     content = to_tflite(air, settings, images)
@@ -126,7 +126,7 @@ def _check_litert(air: AIR, images: np.ndarray, steps: int) -> Iterator[Check]:
         file = pathlib.Path(folder, "air.tflite")
         file.write_bytes(content)
         found = EdgeModel(file).infer(images)
-    wanted = air.infer(images, max_steps=steps, batch_size=1)
+    wanted = air.infer(images, max_objects=steps, batch_size=1)
     yield from _compare("Keras and LiteRT", wanted, found._asdict())
 
 

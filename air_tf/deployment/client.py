@@ -16,8 +16,8 @@ from PIL import ExifTags, Image
 
 from air_tf.deployment.answers import to_scenes
 from air_tf.deployment.serving_config import require_serving_api
-from air_tf.deployment.signatures import MAX_PICTURE_PIXELS
 from air_tf.errors import InputError
+from air_tf.images import MAX_SERVED_PIXELS
 from air_tf.structs import Scenes
 
 SIGNATURE = "serve_image_bytes"
@@ -37,10 +37,10 @@ def to_bytes(path: str, picture: Image.Image) -> bytes:
     Raises:
       InputError: if it is too large for the server.
     """
-    if picture.width * picture.height > MAX_PICTURE_PIXELS:
+    if picture.width * picture.height > MAX_SERVED_PIXELS:
         raise InputError(
             f"{path}: {picture.width}x{picture.height} pixels; a server takes at most "
-            f"{MAX_PICTURE_PIXELS}"
+            f"{MAX_SERVED_PIXELS}"
         )
     with Image.open(path) as file:
         upright = file.getexif().get(ExifTags.Base.Orientation, 1) == 1

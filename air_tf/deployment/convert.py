@@ -18,9 +18,10 @@ from air_tf.deployment.edge import METADATA_NAME, EdgeModel
 from air_tf.deployment.signatures import EdgeModule, in_float32
 from air_tf.errors import InputError
 from air_tf.evaluation.metrics import mean_iou
+from air_tf.files import replacing
 from air_tf.model import networks
 from air_tf.model.air import AIR, to_float
-from air_tf.training.run_dir import RunDir, replacing
+from air_tf.runs import RunDir
 
 # Bytes of a weight in the file; biases and small matrices stay float32.
 FORMATS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
@@ -45,7 +46,7 @@ def convert(
     *,
     format: str,
     batch_size: int = 1,
-    max_steps: int | None = None,
+    max_objects: int | None = None,
     data_dir: str | None = None,
     allow_disagreement: bool = False,
 ) -> Agreement:
@@ -56,7 +57,7 @@ def convert(
       output: the file; replaced if it is there.
       format: one of `FORMATS`. "int8" is calibrated on training images.
       batch_size: how many images the model takes at once; 0 for any number.
-      max_steps: T; that of training if omitted.
+      max_objects: T; that of training if omitted.
       data_dir: of TFDS; its own default if omitted.
       allow_disagreement: writes the file however few counts agree.
 
@@ -68,7 +69,7 @@ def convert(
         that disagrees with Keras; nothing is written.
     """
     air = in_float32(run.load_model())
-    steps = air.config.max_steps_per_image if max_steps is None else max_steps
+    steps = air.config.max_objects if max_objects is None else max_objects
     splits = sources.load_splits(
         run.read_config().data,
         ["train", "test"],
@@ -78,7 +79,7 @@ def convert(
     settings = {
         "format": format,
         "batch_size": batch_size,
-        "max_steps": steps,
+        "max_objects": steps,
         # The quantiser of LiteRT can't do loops, see `to_tflite`.
         "loop": "unrolled" if format == "int8" else "while",
     }
@@ -114,7 +115,7 @@ def to_tflite(air: AIR, settings: dict[str, Any], calibration: np.ndarray) -> by
 
     Args:
       air: in float32.
-      settings: "format", "batch_size", "max_steps" and "loop".
+      settings: "format", "batch_size", "max_objects" and "loop".
       calibration: [N, H, W, C], images that int8 takes its ranges from.
 
     Raises:
@@ -123,7 +124,7 @@ def to_tflite(air: AIR, settings: dict[str, Any], calibration: np.ndarray) -> by
     format, batch = settings["format"], settings["batch_size"]
     module = EdgeModule(
         air,
-        max_steps=settings["max_steps"],
+        max_objects=settings["max_objects"],
         batch_size=batch or None,
         unroll=settings["loop"] == "unrolled",
     )
@@ -278,18 +279,20 @@ def check_content(content: bytes, format: str, num_weights: int) -> None:
         )
 
 
-def compare(air: AIR, edge: EdgeModel, images: np.ndarray, max_steps: int) -> Agreement:
+def compare(
+    air: AIR, edge: EdgeModel, images: np.ndarray, max_objects: int
+) -> Agreement:
     """Holds a converted model against Keras.
 
     Args:
       air: the Keras model.
       edge: the converted one.
       images: [N, H, W, C].
-      max_steps: T of both.
+      max_objects: T of both.
     """
     # As many at a time as in the file: then loops stop at the same step.
     keras_scenes = air.infer(
-        images, max_steps=max_steps, batch_size=edge.metadata["batch_size"] or 64
+        images, max_objects=max_objects, batch_size=edge.metadata["batch_size"] or 64
     )
     edge_scenes = edge.infer(images)
     same = keras_scenes.num_objects == edge_scenes.num_objects

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from air_tf.data.images import check_images
 from air_tf.deployment.answers import SCENE_OUTPUTS, to_scenes
 from air_tf.errors import InputError
+from air_tf.images import check_images
 from air_tf.structs import Scenes
 
 # Of the entry in the file's metadata that says what the file is.
@@ -29,7 +29,7 @@ class EdgeModel:
 
     Attributes:
       image_shape: (H, W, C).
-      max_steps: T.
+      max_objects: T.
       metadata: what the file says of itself.
 
     Raises:
@@ -47,7 +47,7 @@ class EdgeModel:
         content = _read(path)
         self.metadata = _read_metadata(path, content)
         self.image_shape = tuple(self.metadata["image_shape"])
-        self.max_steps = self.metadata["max_steps"]
+        self.max_objects = self.metadata["max_objects"]
         try:
             self._interpreter = Interpreter(
                 model_content=content, num_threads=num_threads
@@ -136,7 +136,7 @@ def _read_metadata(path: str | os.PathLike, content: bytes) -> dict[str, Any]:
         raise InputError(f"{path}: a broken TFLite file ({error})") from None
     if not isinstance(metadata, dict) or not {
         "image_shape",
-        "max_steps",
+        "max_objects",
         "batch_size",
     } <= set(metadata):
         raise InputError(f"{path}: its metadata is not that of convert.py")

@@ -15,9 +15,9 @@ from air_tf.deployment import serving_config, serving_files
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
 from air_tf.errors import InputError
-from air_tf.evaluation.drawing import to_picture_bytes
 from air_tf.model.air import AIR
-from air_tf.training.run_dir import RunDir
+from air_tf.runs import RunDir
+from air_tf.visualization.drawing import to_picture_bytes
 
 # TF Serving reads this file, and nothing else below assets.extra.
 WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
@@ -32,7 +32,7 @@ def export(
     export_dir: str | os.PathLike,
     *,
     version: int | None = None,
-    max_steps: int | None = None,
+    max_objects: int | None = None,
 ) -> pathlib.Path:
     """Writes EXPORT_DIR/VERSION and, if missing, the files beside it.
 
@@ -44,7 +44,7 @@ def export(
       run: a run whose training has ended.
       export_dir: a new folder, or that of other versions of the model.
       version: the next free number if omitted.
-      max_steps: T; that of training if omitted.
+      max_objects: T; that of training if omitted.
 
     Returns:
       The folder of the version.
@@ -64,7 +64,7 @@ def export(
             f"{max(found) + 1}"
         )
     air = in_float32(run.load_model())
-    steps = air.config.max_steps_per_image if max_steps is None else max_steps
+    steps = air.config.max_objects if max_objects is None else max_objects
     section = serving_files.card_section(
         version, run.read_config(), steps, run.read_metrics_json(), run.read_versions()
     )
@@ -175,7 +175,7 @@ def _warm_up_requests(air: AIR, steps: int) -> list[bytes]:
     serving_config.require_serving_api()
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    scenes = air.generate(MAX_BATCH_SIZE, num_objects=steps, max_steps=steps)
+    scenes = air.generate(MAX_BATCH_SIZE, num_objects=steps, max_objects=steps)
     canvas = np.clip(scenes.canvas, 0.0, 1.0)
     inputs = {
         "serving_default": {"image": canvas},

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from air_tf.config import RunConfig
-from air_tf.deployment.signatures import MAX_BATCH_SIZE, MAX_PICTURE_PIXELS
+from air_tf.deployment.signatures import MAX_BATCH_SIZE
+from air_tf.images import MAX_SERVED_PIXELS
 
 MODEL_NAME = "air"
 CARD = "README.md"
@@ -130,7 +131,7 @@ Scenes: `num_objects` int32 [B]; `num_objects_probs` [B, T + 1]; `boxes`
 
 B is 1 to {MAX_BATCH_SIZE}. Pixels that are NaN count as 0, those outside [0, 1] are
 clamped. Pictures sent as bytes are stretched to the canvas; those that are no PNG
-or JPEG, cut off, or of more than {MAX_PICTURE_PIXELS} pixels are refused with
+or JPEG, cut off, or of more than {MAX_SERVED_PIXELS} pixels are refused with
 INVALID_ARGUMENT. TF Serving refuses with such a request all that it had put into
 one batch with it: where clients can't be trusted, leave out `--enable_batching`, or
 check pictures before they are sent, as `scripts/serving_client.py` does.
@@ -140,7 +141,7 @@ check pictures before they are sent, as `scripts/serving_client.py` does.
 def card_section(
     version: int,
     config: RunConfig,
-    max_steps: int,
+    max_objects: int,
     metrics: Mapping[str, Any],
     versions: Mapping[str, str],
 ) -> str:
@@ -149,7 +150,7 @@ def card_section(
     Args:
       version: its number.
       config: of the run.
-      max_steps: T of the export.
+      max_objects: T of the export.
       metrics: the run's metrics.json, figures on held-out images.
       versions: of the packages that the model was trained with.
     """
@@ -162,12 +163,12 @@ def card_section(
 
     lines = [
         f"\n## Version {version}\n",
-        f"Canvas {height} x {width} x {channels}, at most {max_steps} objects (T), "
+        f"Canvas {height} x {width} x {channels}, at most {max_objects} objects (T), "
         f"codes of {model.z_what_size} numbers (D).\n",
         f"- Data: `{config.data.dataset}`.",
         f"- Training: {training.steps} steps of {training.batch_size} images, learning "
         f"rate {training.learning_rate:g}, seed {training.seed}, sigma "
-        f"{model.likelihood_scale:g}, T = {model.max_steps_per_image}; with "
+        f"{model.likelihood_scale:g}, T = {model.max_objects}; with "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ".",
         f"- On {figure('num_images', ',')} held-out images: count accuracy "

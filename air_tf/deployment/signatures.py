@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from air_tf.deployment.answers import SCENE_OUTPUTS
 from air_tf.errors import InputError
+from air_tf.images import MAX_SERVED_PIXELS
 from air_tf.model.air import AIR
 from air_tf.structs import Scenes
 
 MAX_BATCH_SIZE = 64
-# Of a picture sent as bytes: 4096 x 4096, 64 MiB once decoded.
-MAX_PICTURE_PIXELS = 2**24
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _WHOLE_PNG = r"\C{26}\C*IEND\C*"
 # Latents beyond these draw the same as at them, and stay finite.
@@ -38,15 +37,15 @@ class ServingModule(tf.Module):
 
     Args:
       air: the model.
-      max_steps: T.
+      max_objects: T.
     """
 
-    def __init__(self, air: AIR, max_steps: int):
+    def __init__(self, air: AIR, max_objects: int):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
         # Behind a function, where tf.Module does not find its variables again.
         self._air = lambda: air
-        self._steps = max_steps
+        self._steps = max_objects
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by name.
@@ -85,7 +84,7 @@ class ServingModule(tf.Module):
         image = tf.ensure_shape(image, [None, *air.config.image_shape])
         with tf.control_dependencies([_require_batch(image)]):
             image = clean(image, 0.0, 1.0)
-        return air.scenes(image, max_steps=self._steps)
+        return air.scenes(image, max_objects=self._steps)
 
     def _serve(self, image: tf.Tensor) -> Outputs:
         return _outputs(self._scenes(image))
@@ -127,20 +126,20 @@ class EdgeModule(tf.Module):
 
     Args:
       air: the model.
-      max_steps: T.
+      max_objects: T.
       batch_size: None for any.
       unroll: no loops, see `AIR.scenes`.
     """
 
     def __init__(
-        self, air: AIR, *, max_steps: int, batch_size: int | None, unroll: bool
+        self, air: AIR, *, max_objects: int, batch_size: int | None, unroll: bool
     ):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
 
         def infer(image: tf.Tensor) -> Outputs:
             scenes = air.scenes(
-                clean(image, 0.0, 1.0), max_steps=max_steps, unroll=unroll
+                clean(image, 0.0, 1.0), max_objects=max_objects, unroll=unroll
             )
             return _outputs(scenes, with_canvas=True)
 
@@ -179,8 +178,8 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
             lambda: tf.cast(tf.image.extract_jpeg_shape(contents)[:2], tf.int64),
         )
     small = tf.debugging.Assert(
-        tf.reduce_prod(size) <= MAX_PICTURE_PIXELS,
-        [f"image_bytes has more than {MAX_PICTURE_PIXELS} pixels: height, width", size],
+        tf.reduce_prod(size) <= MAX_SERVED_PIXELS,
+        [f"image_bytes has more than {MAX_SERVED_PIXELS} pixels: height, width", size],
     )
     with tf.control_dependencies([small]):
         rgb = tf.cond(

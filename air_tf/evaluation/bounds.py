@@ -15,7 +15,7 @@ def iwae_bound(
     images: np.ndarray,
     *,
     num_samples: int,
-    max_steps: int | None = None,
+    max_objects: int | None = None,
     batch_size: int = 250,
     seed: int = 0,
     fitted_count: bool = False,
@@ -28,7 +28,7 @@ def iwae_bound(
       air: the model.
       images: [N, H, W, C].
       num_samples: K, samples of q for each image.
-      max_steps: T; that of the model's config if omitted.
+      max_objects: T; that of the model's config if omitted.
       batch_size: images at a time.
       seed: of the samples.
       fitted_count: p(n) as fitted, instead of that of training.
@@ -36,7 +36,7 @@ def iwae_bound(
     Returns:
       Nats per image, all constants kept.
     """
-    steps = max_steps or air.config.max_steps_per_image
+    steps = max_objects or air.config.max_objects
     total = 0.0
     for start in range(0, len(images), batch_size):
         batch = to_float(images[start : start + batch_size])
@@ -59,7 +59,7 @@ def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
 
     def body(sample, log_sum):
         own_seed = tf.random.experimental.stateless_fold_in(seed, sample)
-        output = air(images, sample=True, seed=own_seed, max_steps=steps)
+        output = air(images, sample=True, seed=own_seed, max_objects=steps)
         log_weight = tf.reduce_logsumexp(log_weights(output, images, p), axis=1)
         return sample + 1, tfp.math.log_add_exp(log_sum, log_weight)
 

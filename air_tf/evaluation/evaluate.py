@@ -21,7 +21,7 @@ def evaluate(
     air: AIR,
     images: ImageSet,
     *,
-    max_steps: int | None = None,
+    max_objects: int | None = None,
     batch_size: int = 250,
     seed: int = 0,
     fitted_count: bool = False,
@@ -31,7 +31,7 @@ def evaluate(
     Args:
       air: the model.
       images: counts and boxes may be missing.
-      max_steps: T; that of the model's config if omitted.
+      max_objects: T; that of the model's config if omitted.
       batch_size: images at a time.
       seed: of the samples of q that the bound is estimated with, one an image.
       fitted_count: the bound of p(n) as fitted to the training images, instead of
@@ -54,16 +54,16 @@ def evaluate(
       count_prior ("training" or "fitted", of the bounds), generated_count_distance
       (total variation between the counts of generated scenes, p(n) as fitted, and
       the true ones); likelihood_scale (sigma), likelihood_constant (what the bounds
-      contain of it, log p(x | z) of an image without an error), max_steps_per_image
+      contain of it, log p(x | z) of an image without an error), max_objects
       (T).
     """
-    steps = max_steps or air.config.max_steps_per_image
+    steps = max_objects or air.config.max_objects
     totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
     num = len(images.images)
     parts, sampled_counts, aris = [], [], []
     for start in range(0, num, batch_size):
         batch = to_float(images.images[start : start + batch_size])
-        scenes = air.infer(batch, max_steps=steps, batch_size=batch_size)
+        scenes = air.infer(batch, max_objects=steps, batch_size=batch_size)
         terms, counts = _sampled_bound(
             air, batch, tf.constant([seed, start]), steps, fitted_count
         )
@@ -89,7 +89,7 @@ def evaluate(
         "generated_count_distance": _generated_distance(air, images.counts, steps),
         "likelihood_scale": air.config.likelihood_scale,
         "likelihood_constant": _likelihood_constant(air),
-        "max_steps_per_image": steps,
+        "max_objects": steps,
     }
 
 
@@ -112,7 +112,7 @@ def _shown_objects(air: AIR, scenes: Scenes) -> np.ndarray:
 @tf.function(reduce_retracing=True, autograph=False)
 def _sampled_bound(air, images, seed, steps, fitted_count):
     """Terms of the bound, each [B], and counts [B] of one sample of q."""
-    output = air(images, sample=True, seed=seed, max_steps=steps)
+    output = air(images, sample=True, seed=seed, max_objects=steps)
     objective = enumeration(
         output, images, air.densities(steps, fitted_count=fitted_count)
     )

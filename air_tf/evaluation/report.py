@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf.evaluation import pictures
 from air_tf.evaluation.table import table_rows
 from air_tf.model.air import AIR, to_float
 from air_tf.structs import ImageSet
+from air_tf.visualization import pictures
 
 _NUM_PICTURES = 8
 _BATCH = 1000
@@ -76,7 +76,7 @@ def report(air: AIR, images: ImageSet, result: dict[str, Any], title: str) -> st
             "numbers are images in a bin.</p>",
             _picture(_reliability_diagram(result), "Reliability diagram of the count"),
         ]
-    body += _pictures(air, images, result["max_steps_per_image"])
+    body += _pictures(air, images, result["max_objects"])
     return _PAGE.format(title=html.escape(title), body="\n".join(body))
 
 
@@ -133,9 +133,9 @@ def _reliability_diagram(result) -> Figure:
     return figure
 
 
-def _pictures(air: AIR, images: ImageSet, max_steps: int) -> list[str]:
+def _pictures(air: AIR, images: ImageSet, max_objects: int) -> list[str]:
     """Best, typical and worst of the images that hold or are given objects."""
-    scenes = air.infer(images.images, max_steps=max_steps)
+    scenes = air.infer(images.images, max_objects=max_objects)
     explained = np.concatenate(
         [
             _explained(images.images[i : i + _BATCH], scenes.canvas[i : i + _BATCH])

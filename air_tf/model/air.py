@@ -27,8 +27,8 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import AIRConfig
-from air_tf.data.images import check_images
 from air_tf.errors import InputError
+from air_tf.images import check_images
 from air_tf.model import attend, distributions, networks, spatial
 from air_tf.model.difference import DifferenceAttend
 from air_tf.model.recurrent import RecurrentAttend
@@ -97,9 +97,9 @@ class AIR(keras.Model):
 
     # p(x, z)
 
-    def count_prior(self, max_steps: int | None = None, *, fitted: bool = False):
+    def count_prior(self, max_objects: int | None = None, *, fitted: bool = False):
         """p(n) on {0 .. T}, of training or as fitted to its images."""
-        steps = self._steps(max_steps)
+        steps = self._steps(max_objects)
         if not fitted:
             return distributions.count_prior(self.config.count_decay, steps)
         return distributions.fitted_count_prior(self._fitted_count_probs.value, steps)
@@ -128,11 +128,11 @@ class AIR(keras.Model):
         self._fitted_where.assign(where)
 
     def densities(
-        self, max_steps: int | None = None, *, fitted_count: bool = False
+        self, max_objects: int | None = None, *, fitted_count: bool = False
     ) -> Densities:
         """All that a bound needs of p, with p(n) of training or as fitted."""
         return Densities(
-            count_prior=self.count_prior(max_steps, fitted=fitted_count),
+            count_prior=self.count_prior(max_objects, fitted=fitted_count),
             where_prior=self.where_prior(),
             what_prior=self.what_prior(),
             likelihood_scale=self.config.likelihood_scale,
@@ -199,7 +199,7 @@ class AIR(keras.Model):
         *,
         seed: int = 0,
         num_objects: int | None = None,
-        max_steps: int | None = None,
+        max_objects: int | None = None,
         fitted_where: bool = False,
     ) -> Scenes:
         """Draws `n` scenes from the prior, with p(n) as fitted.
@@ -208,13 +208,13 @@ class AIR(keras.Model):
           n: how many scenes.
           seed: the same seed draws the same scenes.
           num_objects: draws from p(. | n = num_objects) instead.
-          max_steps: T; that of the config if omitted.
+          max_objects: T; that of the config if omitted.
           fitted_where: draws z_where from p(z_where) as fitted, too.
 
         Returns:
           Scenes as numpy arrays; `canvas` is their mean image.
         """
-        steps = self._steps(max_steps)
+        steps = self._steps(max_objects)
         if n < 1:
             raise InputError(f"n is {n}; expected at least 1")
         if num_objects is not None and not 0 <= num_objects <= steps:
@@ -267,7 +267,7 @@ class AIR(keras.Model):
         *,
         sample: bool = False,
         seed: tf.Tensor | None = None,
-        max_steps: int | None = None,
+        max_objects: int | None = None,
         stop_early: bool = False,
         unroll: bool = False,
         training: bool | None = None,
@@ -278,7 +278,7 @@ class AIR(keras.Model):
           images: [B, H, W, C], float in [0, 1], or uint8.
           sample: samples of q rather than its means and most probable count.
           seed: [2] int32, needed to sample; the same seed draws the same.
-          max_steps: T; that of the config if omitted.
+          max_objects: T; that of the config if omitted.
           stop_early: ends the loop with the last object of the batch, see
             `Attend.call`. Only score functions do without all T steps.
           unroll: T copies of the step instead of a loop, see there.
@@ -296,7 +296,7 @@ class AIR(keras.Model):
                 f"images have shape {shape}; expected {self.config.image_shape} "
                 "after the batch axis"
             )
-        steps = self._steps(max_steps)
+        steps = self._steps(max_objects)
         noise = None
         if sample:
             if seed is None:
@@ -307,7 +307,7 @@ class AIR(keras.Model):
         inference, object_image = self.attend(
             images,
             draw=self._draw_each,
-            max_steps=steps,
+            max_objects=steps,
             noise=noise,
             stop_early=stop_early,
             unroll=unroll,
@@ -319,20 +319,20 @@ class AIR(keras.Model):
         )
 
     def scenes(
-        self, images: tf.Tensor, *, max_steps: int, unroll: bool = False
+        self, images: tf.Tensor, *, max_objects: int, unroll: bool = False
     ) -> Scenes:
         """The deterministic path, that of `infer`, in tensors: what is exported.
 
         Args:
           images: [B, H, W, C], float32 in [0, 1].
-          max_steps: T.
+          max_objects: T.
           unroll: no loops or branches, for compilers that have none; all T
             steps are taken then.
         """
         inference, object_image = self.attend(
             images,
             draw=self._draw_each,
-            max_steps=max_steps,
+            max_objects=max_objects,
             noise=None,
             stop_early=not unroll,
             unroll=unroll,
@@ -348,11 +348,11 @@ class AIR(keras.Model):
         )
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _compiled_scenes(self, images: tf.Tensor, *, max_steps: int) -> Scenes:
-        return self.scenes(images, max_steps=max_steps)
+    def _compiled_scenes(self, images: tf.Tensor, *, max_objects: int) -> Scenes:
+        return self.scenes(images, max_objects=max_objects)
 
     def infer(
-        self, images, *, max_steps: int | None = None, batch_size: int = 64
+        self, images, *, max_objects: int | None = None, batch_size: int = 64
     ) -> Scenes:
         """Says how many objects there are, where, and what they look like.
 
@@ -361,7 +361,7 @@ class AIR(keras.Model):
 
         Args:
           images: [N, H, W, C], float in [0, 1], or uint8.
-          max_steps: T; that of the config if omitted.
+          max_objects: T; that of the config if omitted.
           batch_size: how many images go through the loop together.
 
         Returns:
@@ -372,24 +372,26 @@ class AIR(keras.Model):
         """
         images = np.asarray(images)
         check_images(images, self.config.image_shape)
-        steps = self._steps(max_steps)
+        steps = self._steps(max_objects)
         parts = [
-            self._compiled_scenes(to_float(images[i : i + batch_size]), max_steps=steps)
+            self._compiled_scenes(
+                to_float(images[i : i + batch_size]), max_objects=steps
+            )
             for i in range(0, len(images), batch_size)
         ]
         return tf.nest.map_structure(
             lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
         )
 
-    def reconstruct(self, images, *, max_steps: int | None = None) -> np.ndarray:
+    def reconstruct(self, images, *, max_objects: int | None = None) -> np.ndarray:
         """The canvas that explains each image: [N, H, W, C] to the same."""
-        return self.infer(images, max_steps=max_steps).canvas
+        return self.infer(images, max_objects=max_objects).canvas
 
-    def _steps(self, max_steps: int | None) -> int:
-        steps = self.config.max_steps_per_image if max_steps is None else max_steps
+    def _steps(self, max_objects: int | None) -> int:
+        steps = self.config.max_objects if max_objects is None else max_objects
         if not isinstance(steps, int) or steps < 1:
             raise InputError(
-                f"max_steps is {steps}; expected a whole number of at least 1"
+                f"max_objects is {steps}; expected a whole number of at least 1"
             )
         return steps
 

@@ -129,7 +129,7 @@ class Attend(keras.layers.Layer, abc.ABC):
         images: tf.Tensor,
         *,
         draw: Draw,
-        max_steps: int,
+        max_objects: int,
         noise: Noise | None,
         stop_early: bool,
         unroll: bool = False,
@@ -139,7 +139,7 @@ class Attend(keras.layers.Layer, abc.ABC):
         Args:
           images: [B, H, W, C] float32.
           draw: the decoder.
-          max_steps: T, static; need not be the T of training.
+          max_objects: T, static; need not be the T of training.
           noise: for samples of q; None for its means and the most probable
             count.
           stop_early: ends as soon as every image has ended: its sampled
@@ -165,7 +165,7 @@ class Attend(keras.layers.Layer, abc.ABC):
         def cond(state: LoopState) -> tf.Tensor:
             # Without stop_early no image ever ends.
             return tf.logical_and(
-                state.step < max_steps,
+                state.step < max_objects,
                 tf.logical_not(tf.reduce_all(state.counting.ended)),
             )
 
@@ -188,7 +188,7 @@ class Attend(keras.layers.Layer, abc.ABC):
             new, result = step_on(state)
             return (
                 new._replace(
-                    results=_write(state.results, result, state.step, max_steps)
+                    results=_write(state.results, result, state.step, max_objects)
                 ),
             )
 
@@ -200,16 +200,18 @@ class Attend(keras.layers.Layer, abc.ABC):
                 log_best=tf.fill([batch], -float("inf")),
                 ended=tf.zeros([batch], tf.bool),
             ),
-            results=() if unroll else self._buffers(batch, max_steps),
+            results=() if unroll else self._buffers(batch, max_objects),
         )
         if unroll:
             found = []
-            for _ in range(max_steps):
+            for _ in range(max_objects):
                 state, result = step_on(state)
                 found.append(result)
             results = tf.nest.map_structure(lambda *x: tf.stack(x, axis=1), *found)
         else:
-            (state,) = tf.while_loop(cond, body, (state,), maximum_iterations=max_steps)
+            (state,) = tf.while_loop(
+                cond, body, (state,), maximum_iterations=max_objects
+            )
             results = state.results
         inference = Inference(
             presence_logits=results.presence_logits,
@@ -242,12 +244,12 @@ class Attend(keras.layers.Layer, abc.ABC):
         )
         return self._remember(search.memory, result), result
 
-    def _buffers(self, batch, max_steps) -> StepResult:
+    def _buffers(self, batch, max_objects) -> StepResult:
         """[B, T, ...], as of steps that are not taken."""
         code = self._config.z_what_size
 
         def buffer(*shape, value=0.0):
-            return tf.fill([batch, max_steps, *shape], value)
+            return tf.fill([batch, max_objects, *shape], value)
 
         def normal(size):
             # 1 rather than 0: a scale that a Normal accepts.
@@ -283,12 +285,12 @@ def _count_on(
     return Counting(log_reached, log_best, tf.logical_or(before.ended, ended))
 
 
-def _write(buffers, values, step, max_steps):
+def _write(buffers, values, step, max_objects):
     """Writes step `step` of [B, T, ...] with a mask, which every runtime has."""
-    here = tf.one_hot(step, max_steps, on_value=True, off_value=False)  # [T]
+    here = tf.one_hot(step, max_objects, on_value=True, off_value=False)  # [T]
 
     def write(buffer, value):
-        mask = tf.reshape(here, [1, max_steps] + [1] * (len(buffer.shape) - 2))
+        mask = tf.reshape(here, [1, max_objects] + [1] * (len(buffer.shape) - 2))
         return tf.where(mask, value[:, tf.newaxis], buffer)
 
     return tf.nest.map_structure(write, buffers, values)

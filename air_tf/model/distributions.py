@@ -13,19 +13,21 @@ from air_tf.structs import Inference, NormalParams, Posterior
 tfd = tfp.distributions
 
 
-def count_prior(count_decay: float, max_steps: int) -> tfd.Categorical:
-    """p(n), proportional to count_decay ** n on {0 .. max_steps}."""
+def count_prior(count_decay: float, max_objects: int) -> tfd.Categorical:
+    """p(n), proportional to count_decay ** n on {0 .. max_objects}."""
     decay = tf.math.log(tf.constant(count_decay, tf.float32))
-    return tfd.Categorical(logits=decay * tf.range(max_steps + 1, dtype=tf.float32))
+    return tfd.Categorical(logits=decay * tf.range(max_objects + 1, dtype=tf.float32))
 
 
-def fitted_count_prior(probs: tf.Tensor, max_steps: int) -> tfd.Categorical:
-    """p(n) on {0 .. max_steps} of probabilities on another range, [T + 1].
+def fitted_count_prior(probs: tf.Tensor, max_objects: int) -> tfd.Categorical:
+    """p(n) on {0 .. max_objects} of probabilities on another range, [T + 1].
 
     No count is impossible: what was never seen keeps a probability of 1e-6.
     """
-    probs = tf.pad(probs, [[0, max(0, max_steps + 1 - probs.shape[0])]])
-    return tfd.Categorical(logits=tf.math.log(tf.maximum(probs[: max_steps + 1], 1e-6)))
+    probs = tf.pad(probs, [[0, max(0, max_objects + 1 - probs.shape[0])]])
+    return tfd.Categorical(
+        logits=tf.math.log(tf.maximum(probs[: max_objects + 1], 1e-6))
+    )
 
 
 def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:

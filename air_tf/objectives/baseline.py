@@ -19,17 +19,17 @@ class Baseline(keras.layers.Layer):
 
     Args:
       image_shape: (H, W, C).
-      max_steps: T.
+      max_objects: T.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], max_steps: int, **kwargs):
+    def __init__(self, image_shape: tuple[int, int, int], max_objects: int, **kwargs):
         super().__init__(**kwargs)
         self._pool = keras.layers.AveragePooling2D(_POOLING, padding="same")
         pooled = self._pool.compute_output_shape((None, *image_shape))
         self._features = pooled[1] * pooled[2] * pooled[3]
-        self._steps = max_steps
+        self._steps = max_objects
         self._mlp = MLP(hidden_units=(_UNITS,), output_units=1, output_gain=0.1)
-        self._mlp.build((None, self._features + max_steps))
+        self._mlp.build((None, self._features + max_objects))
         self._mean, self._square, self._total = (
             self.add_weight(name=name, shape=(), initializer="zeros", trainable=False)
             for name in ("mean", "square", "total")

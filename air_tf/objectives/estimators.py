@@ -57,7 +57,7 @@ def estimate(objective: str, draw: Draw) -> Estimate:
 
 
 def _all_steps(draw: Draw, images: tf.Tensor, seed: tf.Tensor) -> AIROutput:
-    unroll = draw.air.config.max_steps_per_image <= _MAX_UNROLLED
+    unroll = draw.air.config.max_objects <= _MAX_UNROLLED
     return draw.air(images, sample=True, seed=seed, unroll=unroll)
 
 

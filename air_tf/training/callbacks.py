@@ -11,12 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from air_tf.evaluation import pictures
+from air_tf.errors import TrainingDiverged
+from air_tf.evaluation.diagnosis import WARM_UP_STEPS, diagnose
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.files import replacing
 from air_tf.objectives.bound import TERMS
+from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
-from air_tf.training.diagnosis import WARM_UP_STEPS, TrainingDiverged, diagnose
-from air_tf.training.run_dir import RunDir, replacing
+from air_tf.visualization import pictures
 
 # What of `evaluate` goes into the progress bar, metrics.csv and TensorBoard.
 HELD_OUT = (

@@ -8,18 +8,19 @@ import tensorflow as tf
 
 from air_tf.config import RunConfig
 from air_tf.data import sources
-from air_tf.data.pipeline import training_batches
 from air_tf.data.scenes import SPLITS
-from air_tf.errors import InputError
-from air_tf.evaluation import pictures
+from air_tf.errors import InputError, TrainingDiverged
+from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.files import replacing, write_json
 from air_tf.model.air import AIR
+from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
-from air_tf.training.diagnosis import TrainingDiverged, diagnose
+from air_tf.training.batches import training_batches
 from air_tf.training.fit_priors import fit_priors
-from air_tf.training.run_dir import RunDir, replacing, write_json
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
+from air_tf.visualization import pictures
 
 # Held-out images are looked at often during training: a part of them will do.
 _MAX_VALIDATION = 1000
@@ -35,7 +36,7 @@ def train(
     Args:
       config: all settings. For a dataset that is prepared or read, the canvas is
         that of its images.
-      model_dir: the run's folder, see `air_tf.training.run_dir`.
+      model_dir: the run's folder, see `air_tf.runs`.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
@@ -88,11 +89,11 @@ def train(
 
 
 def _warn_of_counts(config: RunConfig, images: ImageSet) -> None:
-    most = config.model.max_steps_per_image
+    most = config.model.max_objects
     if images.counts is not None and images.counts.max() > most:
         print(
             f"WARNING: images hold up to {images.counts.max()} objects, but "
-            f"--max_steps_per_image is {most}: more are never counted."
+            f"--max_objects is {most}: more are never counted."
         )
 
 
@@ -167,7 +168,7 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
         pictures.save_training_curve(path, rows)
     _save_reconstructions(air, run, test)
     with replacing(run.samples) as path:
-        steps = config.model.max_steps_per_image
+        steps = config.model.max_objects
         rows_by_count = {"p(n)": air.generate(_NUM_SAMPLES).canvas} | {
             f"n = {n}": air.generate(_NUM_SAMPLES, num_objects=n, seed=n).canvas
             for n in range(1, steps + 1)

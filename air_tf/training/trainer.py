@@ -31,9 +31,7 @@ class Trainer(keras.Model):
         if config.objective == "nvil":
             # Foresight has an optimizer of its own, and is saved to resume, but it
             # is no part of the model.
-            self.baseline = Baseline(
-                air.config.image_shape, air.config.max_steps_per_image
-            )
+            self.baseline = Baseline(air.config.image_shape, air.config.max_objects)
             self.baseline_optimizer = make_baseline_optimizer(self.baseline)
         names = (
             *TERMS,

@@ -16,13 +16,13 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from air_tf.deployment.emulator import Emulator
 from air_tf.deployment.export import exported_run, find_version
 from air_tf.deployment.serving_files import MODEL_NAME
 from air_tf.deployment.session import read_meta_graph, served_steps
 from air_tf.deployment.signatures import in_float32
-from air_tf.evaluation.drawing import to_picture_bytes
 from air_tf.structs import Scenes
+from air_tf.visualization.drawing import to_picture_bytes
+from benchmarks.emulator import Emulator
 
 _CLIENTS = (1, 8, 32)
 _SECONDS, _WARM_UP_SECONDS = 10.0, 2.0
@@ -59,12 +59,12 @@ def benchmark_serving(base: str | os.PathLike) -> dict[str, Any]:
     air = in_float32(exported_run(version).load_model())
     steps = served_steps(read_meta_graph(version).signature_def)
     canvases = [
-        air.generate(8, seed=count, num_objects=count, max_steps=steps).canvas
+        air.generate(8, seed=count, num_objects=count, max_objects=steps).canvas
         for count in range(steps + 1)
     ]
     # As bytes, so that pictures and arrays are the same images.
     images = np.round(np.clip(np.concatenate(canvases), 0, 1) * 255).astype(np.uint8)
-    scenes = air.infer(images, max_steps=steps, batch_size=1)
+    scenes = air.infer(images, max_objects=steps, batch_size=1)
     good, bad = _good_requests(images, scenes), _bad_requests(images)
     speed, mixed = [], []
     for batching in (False, True):

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 from air_tf.config import AIRConfig, DataConfig, RunConfig
-from air_tf.downstream import compare, kinds, methods, networks
-from air_tf.downstream.objects import FoundObjects, find_objects
-from air_tf.downstream.tasks import TASKS, answers
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
+from studies.few_labels import compare, contrastive, methods, networks
+from studies.few_labels.objects import FoundObjects, find_objects
+from studies.few_labels.tasks import TASKS, answers
 
 _NUM_OBJECTS, _CODE = 3, 4
 
@@ -50,27 +50,27 @@ def test_answers_are_of_two_digits():
 def test_contrastive_loss_of_orthogonal_pairs():
     """Cosine 1 with the partner and 0 with the two others, over temperature 1/2."""
     codes = tf.constant([[2.0, 0.0], [0.0, 5.0]])
-    loss = kinds.contrastive_loss(codes, 3.0 * codes, temperature=0.5)
+    loss = contrastive.contrastive_loss(codes, 3.0 * codes, temperature=0.5)
     np.testing.assert_allclose(loss, -np.log(np.exp(2) / (np.exp(2) + 2)), rtol=1e-6)
 
 
 @pytest.fixture
 def no_warps(monkeypatch):
     for name in ("_ROTATION", "_SHEAR", "_LOG_SIZE", "_SHIFT"):
-        monkeypatch.setattr(kinds, name, 0.0)
+        monkeypatch.setattr(contrastive, name, 0.0)
 
 
 def test_warps_of_nothing(no_warps):
     images = np.random.default_rng(0).random((3, 5, 7, 2), np.float32)
-    np.testing.assert_allclose(kinds.warp(images), images, atol=1e-5)
+    np.testing.assert_allclose(contrastive.warp(images), images, atol=1e-5)
 
 
 def test_warps_turn_about_the_centre(no_warps, monkeypatch):
     """By up to 0.2: the centre stays, a pixel three away moves by less than one."""
-    monkeypatch.setattr(kinds, "_ROTATION", 0.2)
+    monkeypatch.setattr(contrastive, "_ROTATION", 0.2)
     images = np.zeros((20, 9, 9, 1), np.float32)
     images[:, 4, 4], images[:, 4, 7] = 1.0, 1.0
-    warped = kinds.warp(images).numpy()
+    warped = contrastive.warp(images).numpy()
     np.testing.assert_allclose(warped[:, 4, 4], 1.0, atol=1e-5)
     rows = np.arange(9)[:, None]
     places = (warped[:, :, 6:, 0] * rows).sum((1, 2)) / warped[:, :, 6:, 0].sum((1, 2))
@@ -79,8 +79,8 @@ def test_warps_turn_about_the_centre(no_warps, monkeypatch):
 
 def test_objects_of_a_kind_get_like_codes(monkeypatch):
     """Crosses and rings of different brightness: z_what knows which is which."""
-    monkeypatch.setattr(kinds, "_STEPS", 60)
-    monkeypatch.setattr(kinds, "_BATCH_SIZE", 32)
+    monkeypatch.setattr(contrastive, "_STEPS", 60)
+    monkeypatch.setattr(contrastive, "_BATCH_SIZE", 32)
     rng = np.random.default_rng(0)
     cross, ring = np.zeros((2, 8, 8))
     cross[3:5], cross[:, 3:5] = 1, 1
@@ -90,7 +90,9 @@ def test_objects_of_a_kind_get_like_codes(monkeypatch):
     glimpses = np.stack([cross, ring])[kind] * shade[:, None, None]
     z_what = np.stack([10.0 * kind, shade / 100], axis=1)
     glimpses = glimpses[..., None].astype(np.uint8)
-    codes = kinds.learn_kinds(z_what, glimpses, seed=0).predict(glimpses, verbose=0)
+    codes = contrastive.learn_kinds(z_what, glimpses, seed=0).predict(
+        glimpses, verbose=0
+    )
     np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=1e-3)
     centres = [codes[kind == k].mean(axis=0) for k in (0, 1)]
     far = np.linalg.norm(codes[:, None] - centres, axis=2)
@@ -147,7 +149,7 @@ def test_found_objects(small_config, images):
 def telling(small_config, monkeypatch):
     """`Methods` on scenes whose two objects say which digits they are: 1 or 2."""
     monkeypatch.setattr(methods, "_MIN_STEPS", 200)
-    monkeypatch.setattr(kinds, "_STEPS", 20)
+    monkeypatch.setattr(contrastive, "_STEPS", 20)
     monkeypatch.setattr(networks, "_AUTOENCODER_STEPS", 2)
     rng = np.random.default_rng(0)
     digits = rng.integers(1, 3, (64, 2))
@@ -309,14 +311,14 @@ def test_as_many_labels_as_there_are_scenes(stubs, tmp_path, monkeypatch):
     ("dataset", "steps", "num_labels", "message"),
     [
         ("multi_digits", 3, [10], "num_labels is 10; expected at most 9"),
-        ("multi_digits", 1, [2], "max_steps_per_image is 1; expected at least 2"),
+        ("multi_digits", 1, [2], "max_objects is 1; expected at least 2"),
         ("sprites", 3, [2], "'sprites'; expected multi_digits"),
         ("multi_mnist/0-3", 3, [2], "'multi_mnist/0-3'; .* without a configuration"),
     ],
 )
 def test_what_can_not_be_compared(stubs, tmp_path, dataset, steps, num_labels, message):
     config = RunConfig(
-        model=AIRConfig(max_steps_per_image=steps), data=DataConfig(dataset=dataset)
+        model=AIRConfig(max_objects=steps), data=DataConfig(dataset=dataset)
     )
     with pytest.raises(InputError, match=message):
         compare.compare_labels(config, [0], tmp_path, num_labels=num_labels)

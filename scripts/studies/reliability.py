@@ -11,10 +11,11 @@ from scipy.stats import binomtest
 
 from air_tf.config import RunConfig
 from air_tf.data import sources
-from air_tf.evaluation import pictures
+from air_tf.files import replacing, write_json
+from air_tf.runs import RunDir
 from air_tf.structs import Scenes
-from air_tf.training.run_dir import RunDir, replacing, write_json
-from air_tf.training.seeds import train_seeds
+from air_tf.visualization import pictures
+from studies.seeds import train_seeds
 
 _MAX_FAILURES, _FAILURES_PER_SEED = 40, 8
 

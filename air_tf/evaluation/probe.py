@@ -34,7 +34,7 @@ class LabelledCodes(NamedTuple):
 
 
 def labelled_codes(
-    air: AIR, images: ImageSet, max_steps: int | None = None
+    air: AIR, images: ImageSet, max_objects: int | None = None
 ) -> LabelledCodes:
     """Found objects whose box overlaps a true one's by IoU 0.5 or more.
 
@@ -43,13 +43,13 @@ def labelled_codes(
     Args:
       air: the model.
       images: with counts, boxes and labels.
-      max_steps: T; that of the model's config if omitted.
+      max_objects: T; that of the model's config if omitted.
     """
     parts = []
     for start in range(0, len(images.images), _BATCH_SIZE):
         batch = slice(start, start + _BATCH_SIZE)
         pictures = to_float(images.images[batch])
-        scenes = air.infer(pictures, max_steps=max_steps, batch_size=_BATCH_SIZE)
+        scenes = air.infer(pictures, max_objects=max_objects, batch_size=_BATCH_SIZE)
         found, labels = [], []
         for i in range(len(scenes.num_objects)):
             num = images.counts[start + i]

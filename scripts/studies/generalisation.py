@@ -17,10 +17,11 @@ import numpy as np
 from air_tf.config import INFERENCES, DataConfig, RunConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.evaluation import pictures
+from air_tf.files import read_json, replacing, write_json
+from air_tf.runs import RunDir
 from air_tf.structs import ImageSet, Scenes
-from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
-from air_tf.training.seeds import train_seeds
+from air_tf.visualization import pictures
+from studies.seeds import train_seeds
 
 
 class Regime(NamedTuple):
@@ -155,7 +156,7 @@ def _accuracies(run: pathlib.Path, tests: Mapping[str, ImageSet]) -> dict[str, f
 def _infer(air, images: ImageSet, most: int | None = None) -> Scenes:
     """With more steps than `most` objects, or than there are in any image."""
     steps = (images.counts.max() if most is None else most) + _MORE_STEPS
-    return air.infer(images.images, max_steps=int(steps), batch_size=_BATCH_SIZE)
+    return air.infer(images.images, max_objects=int(steps), batch_size=_BATCH_SIZE)
 
 
 def _save_examples(path: pathlib.Path, rows) -> None:

@@ -32,7 +32,7 @@ def gradient_variance(air: AIR, images: np.ndarray, config: RunConfig) -> dict:
     images = to_float(images)
     baseline = None
     if settings.objective == "nvil":
-        baseline = Baseline(air.config.image_shape, air.config.max_steps_per_image)
+        baseline = Baseline(air.config.image_shape, air.config.max_objects)
     variables = air.trainable_variables
 
     def draw(seed, *, training=False):

@@ -21,14 +21,14 @@ def canvases_by_step(air: AIR, scenes: Scenes) -> np.ndarray:
 
 
 def errors_by_step(
-    air: AIR, images: np.ndarray, max_steps: int | None = None
+    air: AIR, images: np.ndarray, max_objects: int | None = None
 ) -> list[float]:
     """Squared error before the first step, and after each; mean over all pixels.
 
     Args:
       air: the model.
       images: [N, H, W, C].
-      max_steps: T; that of the model's config if omitted.
+      max_objects: T; that of the model's config if omitted.
 
     Returns:
       T + 1 errors; the last is the reconstruction error.
@@ -36,7 +36,7 @@ def errors_by_step(
     totals = 0.0
     for start in range(0, len(images), _BATCH_SIZE):
         batch = to_float(images[start : start + _BATCH_SIZE])
-        scenes = air.infer(batch, max_steps=max_steps, batch_size=_BATCH_SIZE)
+        scenes = air.infer(batch, max_objects=max_objects, batch_size=_BATCH_SIZE)
         errors = np.square(canvases_by_step(air, scenes) - batch[:, np.newaxis])
         totals += errors.mean(axis=(2, 3, 4)).sum(axis=0)
     return (totals / len(images)).tolist()

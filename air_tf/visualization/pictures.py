@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf.evaluation.drawing import draw_boxes, to_picture
 from air_tf.structs import Scenes
+from air_tf.visualization.drawing import draw_boxes, to_picture
 
 _WRONG = "#d00000"
 

@@ -8,13 +8,14 @@ from air_tf.config import DataConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
-from air_tf.evaluation.codes import FIGURES, labelled_codes, linear_probe
+from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.probe import FIGURES, labelled_codes, linear_probe
 from air_tf.evaluation.report import report
-from air_tf.evaluation.steps import errors_by_step
+from air_tf.files import replacing
+from air_tf.inference.steps import errors_by_step
+from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
-from air_tf.training.diagnosis import diagnose
-from air_tf.training.run_dir import RunDir, replacing
 
 _NUM_FOR_PROBE = 10_000
 
@@ -25,7 +26,7 @@ def evaluate_run(
     *,
     split: str,
     data_dir: str | None = None,
-    max_steps: int | None = None,
+    max_objects: int | None = None,
     num_samples: int | None = None,
     fitted_count: bool = False,
     report_file: str | None = None,
@@ -38,7 +39,7 @@ def evaluate_run(
       split: of the dataset. A user's own images that the run was not trained on
         have no splits: all of them are held out, and are "test".
       data_dir: of TFDS; its own default if omitted.
-      max_steps: T; that of training if omitted.
+      max_objects: T; that of training if omitted.
       fitted_count: bounds of p(n) as fitted, instead of that of training.
       num_samples: K of the importance-weighted bound; none if omitted.
       report_file: of the HTML page, see `air_tf.evaluation.report`; none if omitted.
@@ -71,9 +72,9 @@ def evaluate_run(
             f"images of {config.dataset} are {_by(images.images.shape[1:])}; the model "
             f"of {run.path} expects {_by(shape)}"
         )
-    result = evaluate(air, images, max_steps=max_steps, fitted_count=fitted_count)
+    result = evaluate(air, images, max_objects=max_objects, fitted_count=fitted_count)
     result["reconstruction_error_by_step"] = errors_by_step(
-        air, images.images, max_steps
+        air, images.images, max_objects
     )
     if num_samples is not None:
         result["num_samples"] = num_samples
@@ -81,13 +82,13 @@ def evaluate_run(
             air,
             images.images,
             num_samples=num_samples,
-            max_steps=max_steps,
+            max_objects=max_objects,
             fitted_count=fitted_count,
         )
     result |= dict.fromkeys(FIGURES)
     if train is not None and split != "train":
         result |= linear_probe(
-            *(labelled_codes(air, part, max_steps) for part in (train, images))
+            *(labelled_codes(air, part, max_objects) for part in (train, images))
         )
     result["warnings"] = diagnose(result)
     if report_file is not None:

@@ -15,7 +15,7 @@ from air_tf.deployment.convert import FORMATS, convert
 from air_tf.deployment.edge import EdgeModel
 from air_tf.deployment.session import ServedModel
 from air_tf.deployment.signatures import ServingModule, in_float32
-from air_tf.training.run_dir import RunDir
+from air_tf.runs import RunDir
 
 _ROUNDS, _CALLS_PER_ROUND = 30, 30
 _COUNTS = (0, 1, 2)
@@ -58,7 +58,7 @@ def benchmark_edge(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any
             calls[format] = EdgeModel(file).infer
             results[format] = {"bytes": file.stat().st_size, **agreement._asdict()}
         saved = pathlib.Path(folder, "saved")
-        module = ServingModule(air, air.config.max_steps_per_image)
+        module = ServingModule(air, air.config.max_objects)
         tf.saved_model.save(module, str(saved), signatures=module.signatures())
         served = ServedModel(saved)
         calls["savedmodel"] = lambda image: served(

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from air_tf.downstream import kinds, networks
-from air_tf.downstream.objects import FoundObjects, find_objects
-from air_tf.downstream.tasks import TASKS, answers
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
+from studies.few_labels import contrastive, networks
+from studies.few_labels.objects import FoundObjects, find_objects
+from studies.few_labels.tasks import TASKS, answers
 
 METHODS = {
     "commonest": "no network: the commonest of the answers that were seen",
@@ -147,7 +147,7 @@ class Methods:
                 "training images; expected at least 2 to learn their kinds from"
             )
         print(f"Learning kinds from {int(present.sum())} objects.", flush=True)
-        return kinds.learn_kinds(
+        return contrastive.learn_kinds(
             found.z_what[present], found.glimpses[present], seed=self._seed
         )
 
@@ -159,7 +159,7 @@ def _apply(network: keras.Model, images: np.ndarray) -> np.ndarray:
 def _of_each(network: keras.Model, found: FoundObjects) -> np.ndarray:
     """Codes of the objects that are present, [N, T, E]; 0 elsewhere."""
     present = found.presence > 0
-    codes = np.zeros((*present.shape, kinds.SIZE), np.float32)
+    codes = np.zeros((*present.shape, contrastive.SIZE), np.float32)
     codes[present] = _apply(network, found.glimpses[present])
     return codes
 

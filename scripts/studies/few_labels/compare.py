@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from air_tf.config import DataConfig, RunConfig
 from air_tf.data import sources
-from air_tf.downstream.methods import BASELINES, METHODS, Methods
-from air_tf.downstream.tasks import TASKS
 from air_tf.errors import InputError
-from air_tf.evaluation.output_dir import make_output_dir
+from air_tf.files import make_output_dir, read_json, replacing, write_json
+from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
-from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
-from air_tf.training.seeds import in_fresh_process, train_seeds
+from studies.few_labels.methods import BASELINES, METHODS, Methods
+from studies.few_labels.tasks import TASKS
+from studies.seeds import in_fresh_process, train_seeds
 
 NUM_LABELS = (64, 250, 1000, 4000, 10_000, 50_000)
 # Of the images that AIR was trained on, for what else is learnt without labels: the
@@ -63,9 +63,9 @@ def compare_labels(
             f"dataset is {name!r}; expected multi_digits or multi_mnist, whose objects "
             "are digits, without a configuration"
         )
-    if config.model.max_steps_per_image < 2:
+    if config.model.max_objects < 2:
         raise InputError(
-            f"max_steps_per_image is {config.model.max_steps_per_image}; expected at "
+            f"max_objects is {config.model.max_objects}; expected at "
             "least 2, the digits of a labelled scene"
         )
     folder = make_output_dir(output_dir)

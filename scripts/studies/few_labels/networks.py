@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from air_tf.downstream.kinds import warp
+from studies.few_labels.contrastive import warp
 
 _UNITS, _KINDS = 256, 32
 _AUTOENCODER_SIZE = 100

@@ -3,16 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from air_tf.errors import InputError
-
 # Of so many images of a known count at least, half should be counted right.
 _MIN_IMAGES = 20
 # Before, a model that counts nothing may still be on its way.
 WARM_UP_STEPS = 900
-
-
-class TrainingDiverged(InputError):
-    """The objective is no longer a number."""
 
 
 def diagnose(result: Mapping[str, Any]) -> list[str]:
@@ -38,7 +32,7 @@ def diagnose(result: Mapping[str, Any]) -> list[str]:
     if only == [steps] and not _always(true_counts, steps):
         warnings.append(
             f"Every image is counted {steps}, the most possible: either there are "
-            "that many objects or more (raise --max_steps_per_image), or extra objects "
+            "that many objects or more (raise --max_objects), or extra objects "
             "cost too little (try a smaller --count_decay or a smaller "
             "--learning_rate)."
         )
@@ -63,7 +57,7 @@ def _missed_counts(confusion) -> list[str]:
             warnings.append(
                 f"Of the images whose count is {n}, {right / images:.0%} are counted "
                 f"right, most as {most}. Try more --steps, another --seed or, where "
-                "too many are counted, a smaller --count_decay; --max_steps_per_image "
+                "too many are counted, a smaller --count_decay; --max_objects "
                 "is the most that can be counted."
             )
     return warnings

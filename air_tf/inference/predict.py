@@ -11,9 +11,9 @@ from PIL import Image
 
 from air_tf.data.user_images import read_picture
 from air_tf.errors import InputError
-from air_tf.evaluation.drawing import draw_boxes
-from air_tf.evaluation.output_dir import make_output_dir
+from air_tf.files import make_output_dir
 from air_tf.structs import Scenes
+from air_tf.visualization.drawing import draw_boxes
 
 
 def predict_files(

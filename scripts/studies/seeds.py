@@ -13,17 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from air_tf.config import RunConfig
-from air_tf.errors import InputError
-from air_tf.training.diagnosis import TrainingDiverged
-from air_tf.training.machine import machine
-from air_tf.training.run_dir import (
-    RunDir,
-    differing_settings,
-    read_json,
-    to_json,
-    write_json,
-)
+from air_tf.errors import InputError, TrainingDiverged
+from air_tf.files import as_read_from_json, read_json, write_json
+from air_tf.runs import RunDir, differing_settings
 from air_tf.training.train import train
+from benchmarks.machine import machine
 
 THRESHOLDS = (0.90, 0.95, 0.975, 0.98, 0.99)
 # Of `train`, what tables show.
@@ -57,7 +51,7 @@ def train_seeds(
     """
     folder = pathlib.Path(output_dir)
     file = folder / "results.json"
-    settings = to_json(config.to_dict())
+    settings = as_read_from_json(config.to_dict())
     del settings["training"]["seed"]
     results = {"machine": machine(), "config": settings, "seeds": {}}
     if file.exists():

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.config import RunConfig
-from air_tf.data.pipeline import training_batches
 from air_tf.model.air import AIR
-from air_tf.training.machine import machine
-from air_tf.training.step_parts import step_parts
+from air_tf.training.batches import training_batches
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
+from benchmarks.machine import machine
+from benchmarks.step_parts import step_parts
 
 _ROUNDS, _CALLS_PER_ROUND = 9, 4
 _NUM_IMAGES = 20_000

@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.evaluation import pictures
-from air_tf.evaluation.output_dir import make_output_dir
-from air_tf.evaluation.steps import canvases_by_step
+from air_tf.files import make_output_dir, replacing
+from air_tf.inference.editing import SceneEditor
+from air_tf.inference.steps import canvases_by_step
 from air_tf.model.air import AIR, to_float
-from air_tf.model.editing import SceneEditor
+from air_tf.runs import RunDir
 from air_tf.structs import Scenes
-from air_tf.training.run_dir import RunDir, replacing
+from air_tf.visualization import pictures
 
 _MAX_IMAGES = 1000
 _TRAVERSALS, _PAIRS, _EDITS, _COLUMNS = 8, 6, 6, 11

@@ -13,10 +13,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from air_tf.config import OBJECTIVES, RunConfig, TrainingConfig
 from air_tf.data import sources
-from air_tf.training.gradient_variance import gradient_variance
-from air_tf.training.run_dir import RunDir, read_json, replacing, write_json
-from air_tf.training.seeds import in_fresh_process, train_seeds
+from air_tf.files import read_json, replacing, write_json
+from air_tf.runs import RunDir
 from air_tf.training.train import train
+from studies.gradient_variance import gradient_variance
+from studies.seeds import in_fresh_process, train_seeds
 
 _EARLY_STEPS = 300
 

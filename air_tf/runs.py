@@ -11,13 +11,12 @@
 
 import contextlib
 import csv
-import json
 import os
 import pathlib
 import platform
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -25,6 +24,7 @@ import keras
 
 from air_tf.config import RunConfig
 from air_tf.errors import InputError
+from air_tf.files import as_read_from_json, read_json, replacing, write_json
 from air_tf.model.air import AIR
 
 _PACKAGES = ("air_tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
@@ -68,7 +68,10 @@ class RunDir:
           InputError: if the folder holds a run of another config, or something
             else, or can't be written to.
         """
-        wanted = {**to_json(config.to_dict()), "data_fingerprint": data_fingerprint}
+        wanted = {
+            **as_read_from_json(config.to_dict()),
+            "data_fingerprint": data_fingerprint,
+        }
         if self.config_file.exists():
             _require_same(self.config_file, wanted, read_json(self.config_file))
         elif self.path.exists() and not self.path.is_dir():
@@ -179,39 +182,6 @@ class RunDir:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to write to, moved to `path` when all went well: never half a file."""
-    # The suffixes stay: they tell Keras and matplotlib what to write.
-    temporary = path.with_name(f".new-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    with replacing(pathlib.Path(path)) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The object in a JSON file; InputError, naming the file, if there is none."""
-    try:
-        value = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} can't be read ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object")
-    return value
-
-
-def to_json(value: Any) -> Any:
-    """The value as it comes back from a JSON file: tuples are lists."""
-    return json.loads(json.dumps(value))
 
 
 def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
