@@ -1,25 +1,53 @@
 """Attend, Infer, Repeat: counts, locates and encodes objects without labels."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# Loaded when first used, so that what needs no TensorFlow does not import it.
+if TYPE_CHECKING:
+    from air_tf.config import AIRConfig as AIRConfig
+    from air_tf.config import DataConfig as DataConfig
+    from air_tf.config import DifferenceConfig as DifferenceConfig
+    from air_tf.config import RecurrentConfig as RecurrentConfig
+    from air_tf.config import RunConfig as RunConfig
+    from air_tf.config import TrainingConfig as TrainingConfig
+    from air_tf.deployment.edge import EdgeModel as EdgeModel
+    from air_tf.errors import AirTFError as AirTFError
+    from air_tf.errors import InputError as InputError
+    from air_tf.inference.editing import SceneEditor as SceneEditor
+    from air_tf.model.air import AIR as AIR
+    from air_tf.runs import load_model as load_model
+    from air_tf.structs import AIROutput as AIROutput
+    from air_tf.structs import Scenes as Scenes
+
+__version__ = "0.2.0"
+
+# Imported on first use, so that code without TensorFlow does not import it.
 _HOMES = {
     "AIR": "air_tf.model.air",
     "AIRConfig": "air_tf.config",
     "AIROutput": "air_tf.structs",
+    "AirTFError": "air_tf.errors",
+    "DataConfig": "air_tf.config",
+    "DifferenceConfig": "air_tf.config",
     "EdgeModel": "air_tf.deployment.edge",
     "InputError": "air_tf.errors",
+    "RecurrentConfig": "air_tf.config",
+    "RunConfig": "air_tf.config",
     "SceneEditor": "air_tf.inference.editing",
     "Scenes": "air_tf.structs",
+    "TrainingConfig": "air_tf.config",
+    "load_model": "air_tf.runs",
 }
-__all__ = sorted(_HOMES)
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+# With `__getattr__`, type checkers would accept any attribute of the package.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

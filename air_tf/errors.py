@@ -1,11 +1,11 @@
-"""Errors that a user can act on. Anything else that is raised is a bug."""
+"""Errors that users can fix. Any other exception is a bug."""
 
 
 class AirTFError(Exception):
-    """Base class. Programs print the text as one line, without a traceback.
+    """Base class. Programs print the message as one line, without a traceback.
 
-    Settings are named in backticks, as in `learning_rate`: a program shows them as
-    its flags.
+    Messages name settings in backticks, for example `learning_rate`. Programs print
+    them as flags: --learning_rate.
     """
 
 
@@ -13,9 +13,9 @@ class InputError(AirTFError, ValueError):
     """Bad input: a setting, an argument, a file or one of its fields.
 
     Args:
-      text: what was found and what is expected.
-      field: the setting or argument at fault, which starts the message; None if the
-        text names a file.
+      text: what was found, and what is expected.
+      field: the invalid setting or argument, which is put before the text; None if
+        the text names a file.
 
     Attributes:
       field: as given.
@@ -27,11 +27,11 @@ class InputError(AirTFError, ValueError):
 
 
 class OutputError(AirTFError):
-    """A file can't be written: no space, no permission."""
+    """A file can't be written, for example for lack of space or permission."""
 
 
 class TrainingDiverged(AirTFError):
-    """The objective is no longer a number."""
+    """The objective or its gradient is NaN or infinite."""
 
 
 class ProcessKilled(AirTFError):

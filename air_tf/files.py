@@ -1,4 +1,4 @@
-"""Files and folders that programs write: whole or not at all, never by surprise."""
+"""Atomic writes, JSON files and output folders."""
 
 import contextlib
 import json
@@ -12,13 +12,20 @@ from air_tf.errors import InputError, OutputError
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path to write to, moved to `path` on success: never half a file.
+    """Writes a file atomically: an interrupted write leaves the old file.
+
+    Args:
+      path: of the file.
+
+    Yields:
+      A temporary path to write to. It is moved to `path` if the block succeeds, and
+      deleted otherwise.
 
     Raises:
       OutputError: if writing fails, for example on a full disk.
     """
     path = pathlib.Path(path)
-    # The suffixes stay: they tell Keras and matplotlib what to write.
+    # The suffix must stay: Keras and matplotlib choose the format by it.
     temporary = path.with_name(f".new-{path.name}")
     try:
         yield temporary
@@ -33,13 +40,13 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes a JSON file; OutputError if that fails."""
+    """Writes a JSON file; raises OutputError if that fails."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The object in a JSON file; InputError, naming the file, if there is none."""
+    """Reads a JSON object; raises InputError if the file holds none."""
     try:
         value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -50,26 +57,32 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def as_read_from_json(value: Any) -> Any:
-    """The value as it comes back from a JSON file: tuples are lists."""
+    """Converts a value to what JSON would return: tuples become lists."""
     return json.loads(json.dumps(value))
 
 
 def make_output_dir(
     path: str | os.PathLike, names: Iterable[str] = (), *, overwrite: bool = False
 ) -> pathlib.Path:
-    """Makes a folder for results, if it does not exist.
+    """Creates a folder for results if it does not exist.
 
     Args:
       path: of the folder.
-      names: files that will be written into it.
-      overwrite: whether these may exist already.
+      names: of files that will be written into it.
+      overwrite: whether these files may exist.
+
+    Returns:
+      The folder.
 
     Raises:
-      InputError: if one of them exists and may not, or the folder can't be made.
+      InputError: if one of the files exists without `overwrite`, or the folder can't
+        be created.
     """
     folder = pathlib.Path(path)
     for name in names:
-        if (folder / name).exists() and not overwrite:
+        with reading(folder, field="output_dir"):
+            exists = (folder / name).exists()
+        if exists and not overwrite:
             raise InputError(
                 f"{folder / name} exists; expected another `output_dir`, or `overwrite`"
             )
@@ -80,3 +93,13 @@ def make_output_dir(
             f"{folder} can't be made ({error.strerror})", field="output_dir"
         ) from None
     return folder
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, *, field: str | None = None) -> Iterator[None]:
+    """Turns an OSError while `path` is read into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = " ".join(str(error.strerror or error).split())
+        raise InputError(f"{path} can't be read ({reason})", field=field) from error

@@ -1,4 +1,4 @@
-"""What is expected of images in memory and of picture files. Needs numpy alone."""
+"""Checks of images, limits of picture files, and batches. Imports only numpy."""
 
 from collections.abc import Iterator
 
@@ -6,22 +6,26 @@ import numpy as np
 
 from air_tf.errors import InputError
 
-# Of a picture file read from disk.
+# Largest picture file that is read.
 MAX_FILE_PIXELS = 50_000_000
-# Of a picture sent to a server: 4096 x 4096, 64 MiB once decoded.
+# Largest picture that a server decodes: 4096 x 4096 pixels need 64 MiB.
 MAX_SERVED_PIXELS = 2**24
 
 
 def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
-    """Accepts [N, H, W, C], uint8 or float in [0, 1], with N at least 1.
+    """Checks that images are [N, H, W, C], uint8 or float in [0, 1], and N >= 1.
+
+    Args:
+      images: to check.
+      image_shape: the expected (H, W, C).
 
     Raises:
-      InputError: for anything else, naming what was found.
+      InputError: if they are not.
     """
     if images.shape[1:] != tuple(image_shape) or not len(images):
         raise InputError(
-            f"have shape {images.shape}; expected at least one image of "
-            f"shape {tuple(image_shape)}, after an axis for the images",
+            f"have shape {images.shape}; expected at least one image of shape "
+            f"{tuple(image_shape)}, as [N, H, W, C]",
             field="images",
         )
     if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
@@ -33,7 +37,15 @@ def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
 
 
 def batches(images: np.ndarray, batch_size: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of the first axis with the images in them; the last may be shorter."""
+    """Consecutive batches of images; the last may be smaller.
+
+    Args:
+      images: [N, ...].
+      batch_size: B.
+
+    Yields:
+      The slice of the first axis, and the images in it, [B, ...].
+    """
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
         yield batch, images[batch]

@@ -1,12 +1,14 @@
-"""The folder of a run: what is in it, and when it may be used again.
+"""A training run: its folder, settings, model and images.
 
-- config.json: all settings, versions, data
-- metrics.csv: a row for every evaluation
-- checkpoints/latest.weights.h5: weights and optimizer, to resume from
+The folder holds
+
+- config.json: all settings, package versions, fingerprint of the user's images
+- metrics.csv: a row for every evaluation on validation images
+- checkpoints/latest.weights.h5: weights and optimizer state, to resume from
 - checkpoints/best.weights.h5: weights with the best held-out ELBO
 - logs/: TensorBoard
 - model.keras, metrics.json, reconstructions.png, training_curve.png and
-  samples.png, written when training has ended
+  samples.png, written after the last training step
 """
 
 import contextlib
@@ -15,27 +17,30 @@ import os
 import pathlib
 import platform
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import keras
 
-from air_tf.config import RunConfig
+from air_tf.config import RunConfig, differing_settings
+from air_tf.config.upgrade import VERSION, version_of
+from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.files import as_read_from_json, read_json, replacing, write_json
+from air_tf.files import as_read_from_json, read_json, reading, replacing, write_json
 from air_tf.model.air import AIR
+from air_tf.model.saving import read_model
+from air_tf.structs import ImageSet
 
 _PACKAGES = ("air_tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
-# Where images lie may change between two parts of a run; what they are may not.
-_PATHS = ("data_file", "image_dir")
-# Two checkpoints with Adam's moments, one being written, the model and logs.
+# Disk space of a run, in copies of the weights: two checkpoints with Adam's two
+# moments, a third during writing, the model and the logs.
 _CHECKPOINT_COPIES = 12
+_FIELD = "model_dir"
 
 
 class RunDir:
-    """Paths and files of one run.
+    """The paths of a run's files, and functions that read and write them.
 
     Args:
       path: the folder.
@@ -57,75 +62,109 @@ class RunDir:
     def open(
         self, config: RunConfig, data_fingerprint: str | None, num_weights: int
     ) -> None:
-        """Starts a run in this folder, or takes up the one that is there.
+        """Starts a run in this folder, or checks that its run can be resumed.
 
         Args:
           config: of the run.
-          data_fingerprint: of a user's own images.
-          num_weights: of the model, for the space it will need.
+          data_fingerprint: of the user's own images; None for a dataset.
+          num_weights: number of weights of the model, to check the free disk space.
 
         Raises:
-          InputError: if the folder holds a run of another config, or something
-            else, or can't be written to.
+          InputError: if the folder holds a run with another config or other files,
+            can't be written to, or has too little free space.
         """
         wanted = {
             **as_read_from_json(config.to_dict()),
             "data_fingerprint": data_fingerprint,
         }
-        if self.config_file.exists():
-            _require_same(self.config_file, wanted, read_json(self.config_file))
-        elif self.path.exists() and not self.path.is_dir():
-            raise InputError(f"model_dir {self.path} is a file; expected a folder")
-        elif any(not path.is_dir() for path in self.path.rglob("*")):
-            raise InputError(
-                f"model_dir {self.path} is not empty and holds no config.json; "
-                "expected a new folder or that of a run"
-            )
-        try:
-            self.latest.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path / "write_test") as probe:
-                probe.write_text("")
-            (self.path / "write_test").unlink()
-        except OSError as error:
-            raise InputError(
-                f"model_dir {self.path} can't be written to ({error.strerror})"
-            ) from None
+        with reading(self.path, field=_FIELD):
+            if self.config_file.exists():
+                self._require_same(wanted)
+                if self.metrics_json.exists():
+                    return  # nothing will be written
+            elif self.path.exists() and not self.path.is_dir():
+                raise InputError(
+                    f"{self.path} is a file; expected a folder", field=_FIELD
+                )
+            elif any(not path.is_dir() for path in self.path.rglob("*")):
+                raise InputError(
+                    f"{self.path} is not empty and holds no config.json; expected a "
+                    "new folder or that of a run",
+                    field=_FIELD,
+                )
+        self._require_writable()
         needed = _CHECKPOINT_COPIES * 4 * num_weights
         free = shutil.disk_usage(self.path).free
         if not self.model_file.exists() and free < needed:
             raise InputError(
-                f"model_dir {self.path} has {free // 2**20} MiB free; a run needs "
-                f"{needed // 2**20 + 1}"
+                f"{self.path} has {free // 2**20} MiB free; a run needs "
+                f"{needed // 2**20 + 1}",
+                field=_FIELD,
             )
         if not self.config_file.exists():
             about = {"versions": _versions(), "machine": platform.platform()}
             write_json(self.config_file, wanted | about)
 
+    def _require_writable(self) -> None:
+        """Raises InputError where files can't be made."""
+        probe = self.path / "write_test"
+        try:
+            self.latest.parent.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise InputError(
+                f"{self.path} can't be written to ({error.strerror})", field=_FIELD
+            ) from None
+
+    def _require_same(self, wanted: Mapping[str, Any]) -> None:
+        """Raises InputError for a run with other settings, or that can't be resumed."""
+        stored = self._read_config_file()
+        found = as_read_from_json(self.read_config().to_dict())
+        differing = differing_settings(wanted, found)
+        if stored.get("data_fingerprint") != wanted["data_fingerprint"]:
+            differing.append("the images themselves")
+        if differing:
+            raise InputError(
+                f"{self.path} holds a run of another config, which differs in "
+                f"{', '.join(differing)}; expected the same or another `model_dir`",
+                field=_FIELD,
+            )
+        if version_of(stored) < VERSION and not self.metrics_json.exists():
+            raise InputError(
+                f"{self.path} holds an unfinished run of an earlier version of air_tf, "
+                "which can't be resumed; expected another `model_dir`",
+                field=_FIELD,
+            )
+
     def read_config(self) -> RunConfig:
-        """The config of the run that is here.
+        """The config of the run in this folder.
 
         Raises:
-          InputError: if there is none.
+          InputError: if there is no run, or a later version of air_tf wrote it.
         """
         found = self._read_config_file()
         parts = ("model", "data", "training")
         missing = [name for name in parts if not isinstance(found.get(name), dict)]
         if missing:
             raise InputError(f"{self.config_file} has no field {', '.join(missing)}")
-        return RunConfig.from_dict({name: found[name] for name in parts})
+        return RunConfig.from_dict(found)
 
     def read_versions(self) -> dict[str, str]:
-        """Of Python and the packages that the run was started with."""
+        """Versions of Python and of the packages that the run was started with."""
         return self._read_config_file().get("versions", {})
 
     def read_data_fingerprint(self) -> str | None:
+        """Of the user's own images that the run was trained on; None for a dataset."""
         return self._read_config_file().get("data_fingerprint")
 
     def _read_config_file(self) -> dict[str, Any]:
-        if not self.config_file.is_file():
+        with reading(self.path, field=_FIELD):
+            found = self.config_file.is_file()
+        if not found:
             raise InputError(
-                f"model_dir {self.path} holds no config.json; expected the folder of "
-                "a run"
+                f"{self.path} holds no config.json; expected the folder of a run",
+                field=_FIELD,
             )
         return read_json(self.config_file)
 
@@ -133,30 +172,43 @@ class RunDir:
         """The trained model.
 
         Raises:
-          InputError: if there is none, or it can't be read.
+          InputError: if there is no model, or it can't be read.
         """
         self.read_config()
         if not self.model_file.is_file():
             raise InputError(
-                f"model_dir {self.path} holds no model.keras; its training has not "
-                "ended yet, run scripts/train.py again to resume it"
+                f"{self.path} holds no model.keras; its training has not ended yet, "
+                "run scripts/train.py again to resume it",
+                field=_FIELD,
             )
-        if not zipfile.is_zipfile(self.model_file):
-            raise InputError(
-                f"{self.model_file} can't be read: not a Keras model, or a broken one"
-            )
-        try:
-            model = keras.saving.load_model(self.model_file)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.model_file} can't be read ({str(error).splitlines()[0]})"
-            ) from None
-        if not isinstance(model, AIR):
-            raise InputError(f"{self.model_file} is not an AIR model")
-        return model
+        return read_model(self.model_file)
+
+    def load_images(
+        self,
+        splits: Sequence[str],
+        *,
+        data_dir: str | None = None,
+        with_details: Sequence[str] = (),
+    ) -> dict[str, ImageSet]:
+        """Loads splits of the run's dataset.
+
+        Args:
+          splits: names in `SPLITS`.
+          data_dir: of TFDS; TFDS' default if omitted.
+          with_details: splits that also get labels and segmentation.
+
+        Returns:
+          Images by the name of their split.
+
+        Raises:
+          InputError: if the run or its images can't be read.
+        """
+        return load_images(
+            self.read_config(), splits, data_dir=data_dir, with_details=with_details
+        )
 
     def copy_to(self, path: pathlib.Path) -> None:
-        """Copies what is needed to use the model, and its figures."""
+        """Copies config.json, model.keras and metrics.json to a new folder."""
         path.mkdir(parents=True)
         for file in (self.config_file, self.model_file, self.metrics_json):
             shutil.copyfile(file, path / file.name)
@@ -165,47 +217,30 @@ class RunDir:
         return read_json(self.metrics_json)
 
     def read_metrics_csv(self) -> list[dict[str, float | None]]:
-        """Rows of metrics.csv; what was not known is None."""
+        """The rows of metrics.csv; unavailable metrics are None."""
         if not self.metrics_csv.exists():
             return []
-        with open(self.metrics_csv, newline="") as file:
-            return [
-                {key: _number(key, value) for key, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        with (
+            reading(self.metrics_csv),
+            open(self.metrics_csv, newline="", encoding="utf-8") as file,
+        ):
+            try:
+                return [
+                    {key: _number(key, value) for key, value in row.items()}
+                    for row in csv.DictReader(file)
+                ]
+            except (ValueError, TypeError, csv.Error) as error:
+                raise InputError(f"{self.metrics_csv} is damaged ({error})") from None
 
     def write_metrics_csv(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with (
             replacing(self.metrics_csv) as temporary,
             open(temporary, "w", newline="") as file,
         ):
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            names = dict.fromkeys(key for row in rows for key in row)
+            writer = csv.DictWriter(file, fieldnames=list(names))
             writer.writeheader()
             writer.writerows(rows)
-
-
-def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
-    """What differs between two configs as dictionaries, in words."""
-    differing = []
-    for part in ("model", "data", "training"):
-        old, new = found.get(part, {}), wanted[part]
-        differing += [
-            f"{name} (there {old.get(name)!r}, here {new.get(name)!r})"
-            for name in sorted({*old, *new})
-            if name not in _PATHS and old.get(name) != new.get(name)
-        ]
-    return differing
-
-
-def _require_same(path, wanted: Mapping, found: Mapping) -> None:
-    differing = differing_settings(wanted, found)
-    if found.get("data_fingerprint") != wanted["data_fingerprint"]:
-        differing.append("the images themselves")
-    if differing:
-        raise InputError(
-            f"model_dir {path.parent} holds a run of another config, which differs in "
-            f"{', '.join(differing)}; expected the same or another --model_dir"
-        )
 
 
 def _number(name: str, text: str) -> float | None:
@@ -220,3 +255,43 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
+
+
+def make_model(config: RunConfig) -> AIR:
+    """A new model with the run's initial weights."""
+    keras.utils.set_random_seed(config.training.seed)
+    policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
+    return AIR(config.model, dtype=policy)
+
+
+def load_images(
+    config: RunConfig,
+    splits: Sequence[str],
+    *,
+    data_dir: str | None = None,
+    with_details: Sequence[str] = (),
+) -> dict[str, ImageSet]:
+    """Loads splits of a run's dataset, see `RunDir.load_images`."""
+    return sources.load_splits(
+        config.data,
+        splits,
+        image_shape=config.model.image_shape,
+        data_dir=data_dir,
+        with_details=with_details,
+    )
+
+
+def load_model(path: str | os.PathLike) -> AIR:
+    """The trained model of a run.
+
+    Args:
+      path: the folder of a run, or its model.keras.
+
+    Raises:
+      InputError: if there is no model, or it can't be read.
+    """
+    with reading(path):
+        is_run = pathlib.Path(path).is_dir()
+    if is_run:
+        return RunDir(path).load_model()
+    return read_model(path)

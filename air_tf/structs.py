@@ -1,28 +1,28 @@
-"""What crosses the borders between rooms, with shapes.
+"""Structures that modules exchange, with their shapes.
 
-Axes: B batch, T steps, H W C canvas, D appearance code.
+Axes: B batch, T attend steps, H W C canvas, D appearance code.
 """
 
 from typing import Any, NamedTuple
 
 
 class NormalParams(NamedTuple):
-    """Parameters of independent Normals."""
+    """Parameters of independent normal distributions."""
 
     loc: Any
     scale: Any
 
 
 class Inference(NamedTuple):
-    """What the attend loop found: samples of q and the parameters of q."""
+    """Result of the attend loop: samples of q and the parameters of q."""
 
     presence_logits: Any  # [B, T], of q(z_pres_t = 1 | z_pres_{t-1} = 1)
-    z_pres: Any  # [B, T] float, 1 while objects go on
+    z_pres: Any  # [B, T] float, unary code of the count: 1 for the first n steps
     q_where_params: NormalParams  # [B, T, 3] each
     z_where: Any  # [B, T, 3]: scale, shift_y, shift_x
     q_what_params: NormalParams  # [B, T, D] each
     z_what: Any  # [B, T, D]
-    num_trips: Any  # [B] int32, how often the loop of this batch went round
+    num_trips: Any  # [B] int32, attend steps that the image's batch took
 
 
 class Posterior(NamedTuple):
@@ -35,44 +35,46 @@ class Posterior(NamedTuple):
 
 
 class Densities(NamedTuple):
-    """The factors of p that a bound needs."""
+    """The factors of p(x, z) that a bound needs."""
 
     count_prior: Any  # distribution over {0 .. T}
     where_prior: Any  # distribution of event shape [3]
     what_prior: Any  # distribution of event shape [D]
     likelihood_scale: float  # sigma
+    composition: Any  # `Composition`: combines objects into a canvas
 
 
 class AIROutput(NamedTuple):
-    """Inference, and what p makes of it."""
+    """Result of inference, and the decoded objects."""
 
     inference: Inference
-    object_image: Any  # [B, T, H, W, C], each object alone; 0 for steps not taken
-    canvas: Any  # [B, H, W, C], the present objects together
+    object_image: Any  # [B, T, H, W, C], one object each; 0 for steps not taken
+    ground: Any  # [B, H, W, C], the canvas without objects
+    canvas: Any  # [B, H, W, C], the ground with all present objects
 
 
 class Scenes(NamedTuple):
-    """What `AIR.infer` says of images; absent objects are 0 everywhere."""
+    """Objects in images, as `AIR.infer` returns them; fields of absent ones are 0."""
 
     num_objects: Any  # [B] int32, the most probable count
     num_objects_probs: Any  # [B, T + 1], q(n)
     boxes: Any  # [B, T, 4]: ymin, xmin, ymax, xmax in [0, 1]
-    presence: Any  # [B, T], 1 where there is an object, so the first num_objects
+    presence: Any  # [B, T], 1 for the first num_objects steps, then 0
     presence_probs: Any  # [B, T], q(n >= t), t = 1 .. T
     z_where: Any  # [B, T, 3]
     z_what: Any  # [B, T, D]
     canvas: Any  # [B, H, W, C], the reconstruction
-    num_trips: Any  # [B] int32
+    num_trips: Any  # [B] int32, attend steps that the image's batch took
 
 
 class ImageSet(NamedTuple):
-    """Images in memory, with what is known of them."""
+    """Images in memory, and their true objects where they are known."""
 
     images: Any  # [N, H, W, C], uint8 or float32 in [0, 1]
     counts: Any = None  # [N] int64
-    boxes: Any = None  # [N, most objects, 4]; rows from counts[i] on are 0
-    labels: Any = None  # [N, most objects] int64, what the objects are; likewise
-    segmentation: Any = None  # [N, H, W] uint8: k where object k - 1 shows, else 0
+    boxes: Any = None  # [N, max count, 4], as in `Scenes`; 0 after counts[i] boxes
+    labels: Any = None  # [N, max count] int64, classes; 0 after counts[i] objects
+    segmentation: Any = None  # [N, H, W] uint8: k + 1 where object k is visible, else 0
 
     def head(self, most: int) -> "ImageSet":
         """The first `most` images."""

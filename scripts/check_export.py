@@ -1,9 +1,9 @@
-"""Checks an exported model: numbers, signatures, operations, TF Serving's files.
+"""Checks an exported model: results, signatures, operations, TF Serving's settings.
 
     python scripts/check_export.py exports/air
 
-Takes the largest version, or the one that is named (exports/air/2); exits with 1 if
-anything fails. Needs the extras: pip install '.[serving,edge]'
+Checks the largest version, or that in the path (exports/air/2). The exit status is 1 if
+a check fails. Needs the extras: pip install '.[serving,edge]'
 """
 
 from absl import flags
@@ -17,9 +17,9 @@ flags.adopt_module_key_flags(cli)
 def main(paths):
     if len(paths) != 1:
         raise InputError(
-            f"{len(paths)} folders are named; expected one, that of export.py"
+            f"{len(paths)} folders are given; expected one, written by export.py"
         )
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.check_export import check_export, format_table
 
     checks = list(check_export(paths[0], data_dir=flags.FLAGS.data_dir))

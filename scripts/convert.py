@@ -2,7 +2,7 @@
 
     python scripts/convert.py --model_dir=RUN --output=air.tflite --format=dynamic
 
-Compares the result with the Keras model on test images. Needs the extra:
+Compares the result with the Keras model on held-out images. Needs the extra:
 pip install '.[edge]'
 """
 
@@ -14,26 +14,33 @@ cli.define_run_to_use()
 cli.define_overwrite()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("output", None, "The .tflite file.")
+flags.DEFINE_string("output", None, "The .tflite file to write.")
 flags.DEFINE_enum(
     "format",
     "float32",
     ["float32", "float16", "dynamic", "int8"],
-    "How weights are kept. dynamic: 8 bits, the smallest and fastest; int8: also "
-    "what is computed with them, for processors that know nothing else.",
+    "Number format. float16: 16-bit weights. dynamic: 8-bit weights; smallest and "
+    "fastest. int8: 8-bit weights and activations of matrix products, for accelerators "
+    "that require them.",
 )
 flags.DEFINE_integer(
     "batch_size",
     1,
-    "How many images at once; 0 for any number.",
+    "Number of images in a call; 0 for any number.",
     lower_bound=0,
     upper_bound=1024,
+)
+flags.DEFINE_integer(
+    "num_calibration_images",
+    None,
+    "Only for --format=int8. Number of training images from which it takes the ranges "
+    "of activations. Default: 500.",
 )
 flags.DEFINE_boolean(
     "allow_disagreement",
     False,
-    "Write the file even if its counts agree with the Keras model's on less than "
-    "99 % of test images.",
+    "Write the file even if its counts differ from those of the Keras model for more "
+    "than 1 % of the held-out images.",
 )
 
 
@@ -42,7 +49,7 @@ def main(argv):
     cli.check_run_to_use()
     cli.require("output", "a .tflite file to write")
     cli.require_new_file("output")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.convert import convert
     from air_tf.runs import RunDir
 
@@ -52,16 +59,17 @@ def main(argv):
         format=flags.FLAGS.format,
         batch_size=flags.FLAGS.batch_size,
         max_objects=flags.FLAGS.max_objects,
+        num_calibration_images=flags.FLAGS.num_calibration_images,
         data_dir=flags.FLAGS.data_dir,
         allow_disagreement=flags.FLAGS.allow_disagreement,
     )
     print(
-        f"Against Keras, on {agreement.num_images} test images: counts agree on "
-        f"{agreement.count_agreement:.2%}, mean IoU of boxes {agreement.mean_iou:.4f}, "
-        f"mean error of codes {agreement.code_error:.2g} (their standard deviation is "
-        f"{agreement.code_scale:.2g})"
+        f"Compared with Keras on {agreement.num_images} held-out images: counts agree "
+        f"on {agreement.count_agreement:.2%}, mean IoU of boxes "
+        f"{agreement.mean_iou:.4f}, mean error of codes {agreement.code_error:.2g} "
+        f"(standard deviation of codes {agreement.code_scale:.2g})"
     )
-    print(f"The model is in {flags.FLAGS.output}")
+    print(f"Wrote {flags.FLAGS.output}")
 
 
 if __name__ == "__main__":

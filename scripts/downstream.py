@@ -1,60 +1,68 @@
-r"""Learns a second task with few labels from what AIR finds without any.
+r"""Learns a downstream task from few labels, with AIR's objects and without AIR.
 
-    python scripts/downstream.py --dataset=multi_mnist --seeds=3 \
-        --output_dir=benchmarks/downstream
+    python scripts/downstream.py --preset=mnist --seeds=3 \
+        --output_dir=benchmarks/few_labels
 
-The sum of two digits, and whether they ascend from left to right, from AIR's objects,
-a convolutional network and an autoencoder, for several numbers of labelled scenes and
-seeds 0, 1, ... Interrupted, it resumes.
+The tasks are the sum of two digits, and whether they ascend from left to right. AIR is
+trained without labels. Classifiers of its objects are compared with a convolutional
+network and an autoencoder, for several numbers of labelled scenes and seeds 0, 1, ...
+Run the same command again to resume.
 """
 
 from absl import flags
 
 from air_tf import InputError, cli
+from studies.few_labels.config import FewLabelsConfig
 
 cli.define_run_flags()
+cli.define_setting_flags(FewLabelsConfig)
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_integer("seeds", 3, "How many seeds, from 0 on.", lower_bound=1)
+flags.DEFINE_integer("seeds", 3, "Number of seeds: 0, 1, ...", lower_bound=1)
 flags.DEFINE_list(
     "num_labels",
     None,
-    "How many scenes have labels. Default: 64,250,1000,4000,10000,50000, as far as "
-    "there are scenes.",
+    "Numbers of labelled scenes. Default: 64,250,1000,4000,10000,50000, up to the "
+    "number of training scenes.",
 )
 flags.DEFINE_string("output_dir", None, "Folder for runs and results.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
     config = cli.run_config()
+    settings = FewLabelsConfig(**cli.given_settings(FewLabelsConfig))
     if flags.FLAGS.seed is not None:
-        raise InputError("seed is given; expected none, several are trained")
+        raise InputError("is given; expected `seeds`, a number", field="seed")
     cli.require("output_dir", "a folder for the runs and results")
-    texts = flags.FLAGS.num_labels
-    num_labels = None
-    if texts is not None:
-        # Python reads no number of thousands of digits.
-        if not texts or not all(
-            text.isdecimal() and len(text) < 10 and int(text) > 0 for text in texts
-        ):
-            given = ",".join(texts)[:80]
-            raise InputError(
-                f"num_labels is {given!r}; expected whole numbers from 1 to 999999999"
-            )
-        num_labels = sorted({int(text) for text in texts})
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    num_labels = _num_labels(flags.FLAGS.num_labels)
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from studies.few_labels import compare
 
     result = compare.compare_labels(
         config,
         range(flags.FLAGS.seeds),
         flags.FLAGS.output_dir,
+        settings=settings,
         num_labels=num_labels,
         data_dir=flags.FLAGS.data_dir,
     )
-    print(compare.format_downstream(result))
+    print(compare.format_few_labels(result))
     print(f"Tables and a picture are in {flags.FLAGS.output_dir}")
+
+
+def _num_labels(texts: list[str] | None) -> list[int] | None:
+    if texts is None:
+        return None
+    # The limit on digits comes first, because int() raises for thousands of digits.
+    if not texts or not all(
+        text.isdecimal() and len(text) < 10 and int(text) > 0 for text in texts
+    ):
+        raise InputError(
+            f"is {','.join(texts)[:80]!r}; expected whole numbers from 1 to 999999999",
+            field="num_labels",
+        )
+    return sorted({int(text) for text in texts})
 
 
 if __name__ == "__main__":

@@ -1,38 +1,41 @@
-"""Says what is in pictures with a model of convert.py, on a small device.
+"""Counts and locates the objects in pictures on a small device.
 
     python scripts/edge_predict.py --model=air.tflite picture.png ...
 
-Needs numpy, Pillow and ai-edge-litert, and nothing else.
+The model is a file written by convert.py. Needs only numpy, Pillow and ai-edge-litert.
+A picture that can't be read is reported; the others are still processed.
 """
 
-# argparse, not absl: a device has the three packages above and no more.
+# argparse instead of air_tf.cli, because devices do not have absl.
 import argparse
+import re
 import sys
 
 from air_tf.data.user_images import fit_picture
 from air_tf.deployment import EdgeModel
-from air_tf.errors import InputError
+from air_tf.errors import AirTFError
 from air_tf.inference.predict import predict_files
+from air_tf.inference.printing import report_predictions
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, help="a file of convert.py")
+    parser.add_argument("--model", required=True, help="file written by convert.py")
     parser.add_argument(
         "--output_dir",
-        help="folder for NAME.json and NAME.png, with the boxes drawn; without, JSON "
-        "is printed, a line for each picture",
+        help="folder for NAME.json, and NAME.png with the boxes drawn; if omitted, "
+        "JSON is printed, one line for each picture",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that exist"
+        "--overwrite", action="store_true", help="replace existing files"
     )
     parser.add_argument("images", nargs="+", help="PNG or JPEG files")
     given = parser.parse_args()
     try:
         model = EdgeModel(given.model)
-        failures = predict_files(
+        predictions = predict_files(
             lambda path, picture: model.infer(
                 fit_picture(picture, model.image_shape)[None]
             ),
@@ -40,14 +43,18 @@ def main():
             given.output_dir,
             overwrite=given.overwrite,
         )
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
-    for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
-    sys.exit(1 if failures else 0)
+        return 0 if report_predictions(predictions, _in_flags) else 1
+    except AirTFError as error:
+        sys.exit(f"error: {_in_flags(error)}")
+
+
+def _in_flags(error: AirTFError) -> str:
+    """The text of the error, with names of settings as flags."""
+    text = str(error)
+    if getattr(error, "field", None) == "output_dir":
+        text = f"--{text}"
+    return re.sub(r"`(output_dir|overwrite)`", r"--\1", text)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

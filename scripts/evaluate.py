@@ -1,4 +1,4 @@
-"""Evaluates a run on held-out images: a table for people, JSON for programs.
+r"""Evaluates a run on held-out images. Prints a table, writes JSON and a report.
 
     python scripts/evaluate.py --model_dir=RUN --output=E.json --report=E.html
     python scripts/evaluate.py --model_dir=RUN --dataset=multi_mnist/0-3 \
@@ -22,19 +22,19 @@ flags.DEFINE_enum(
     "split",
     "test",
     SPLITS,
-    "Which images. A user's file or folder that the run was not trained on is "
-    "held out as a whole: all of it is test.",
+    "Split to evaluate. For a file or folder that the run was not trained on, test "
+    "is all images.",
 )
 flags.DEFINE_enum(
     "bound",
     "elbo",
     ["elbo", "iwae"],
-    "iwae: the importance-weighted bound of log p(x) as well, which takes longer.",
+    "iwae: also compute the importance-weighted bound of log p(x), which is slower.",
 )
 flags.DEFINE_integer(
     "num_samples",
     50,
-    "Samples an image for --bound=iwae.",
+    "Samples per image for --bound=iwae.",
     lower_bound=1,
     upper_bound=5000,
 )
@@ -42,11 +42,12 @@ flags.DEFINE_enum(
     "count_prior",
     "training",
     ["training", "fitted"],
-    "Of the bounds: p(n) that training used, or as fitted to its images afterwards.",
+    "p(n) of the bounds: that of training, or as fitted to the training images after "
+    "training.",
 )
 flags.DEFINE_string("output", None, "JSON file for the figures.")
 flags.DEFINE_string(
-    "report", None, "HTML file: the figures, with diagrams and pictures, on one page."
+    "report", None, "HTML file for a report with figures, diagrams and pictures."
 )
 
 
@@ -57,17 +58,19 @@ def main(argv):
     cli.require_new_file("report")
     if flags.FLAGS.report and flags.FLAGS.report == flags.FLAGS.output:
         raise InputError(
-            f"report {flags.FLAGS.report} is --output, too; expected another"
+            f"{flags.FLAGS.report} is also `output`; expected another", field="report"
         )
     if flags.FLAGS["num_samples"].present and flags.FLAGS.bound != "iwae":
-        raise InputError("num_samples is given; expected none without --bound=iwae")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+        raise InputError(
+            "is given; expected nothing without --bound=iwae", field="num_samples"
+        )
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.evaluate_run import evaluate_run
     from air_tf.evaluation.table import format_table
     from air_tf.files import write_json
     from air_tf.runs import RunDir
 
-    result = evaluate_run(
+    evaluation = evaluate_run(
         RunDir(flags.FLAGS.model_dir),
         cli.given_settings(DataConfig),
         split=flags.FLAGS.split,
@@ -77,10 +80,10 @@ def main(argv):
         num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
         report_file=flags.FLAGS.report,
     )
-    print(f"{result['dataset']}, {result['split']}:")
-    print(format_table(result))
+    print(f"{evaluation.dataset}, {evaluation.split}:")
+    print(format_table(evaluation))
     if flags.FLAGS.output:
-        write_json(flags.FLAGS.output, result)
+        write_json(flags.FLAGS.output, evaluation.to_dict())
         print(f"Figures are in {flags.FLAGS.output}")
     if flags.FLAGS.report:
         print(f"The report is {flags.FLAGS.report}")

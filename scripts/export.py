@@ -2,8 +2,8 @@
 
     python scripts/export.py --model_dir=RUN --export_dir=exports/air
 
-Writes EXPORT_DIR/VERSION and, where they are missing, TF Serving's settings and a
-model card beside it. Needs the extra: pip install '.[serving]'
+Writes EXPORT_DIR/VERSION. Also writes TF Serving's settings files and a model card to
+EXPORT_DIR if they are missing. Needs the extra: pip install '.[serving]'
 """
 
 from absl import flags
@@ -12,15 +12,17 @@ from air_tf import cli
 
 cli.define_run_to_use()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("export_dir", None, "Folder of the model's versions.")
-flags.DEFINE_integer("version", None, "Number of this one. Default: the next free.")
+flags.DEFINE_string("export_dir", None, "Folder that holds the versions of the model.")
+flags.DEFINE_integer(
+    "version", None, "Number of the new version. Default: the next free number."
+)
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
     cli.check_run_to_use()
     cli.require("export_dir", "a folder for the model's versions")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.export import export
     from air_tf.runs import RunDir
 
@@ -30,7 +32,7 @@ def main(argv):
         version=flags.FLAGS.version,
         max_objects=flags.FLAGS.max_objects,
     )
-    print(f"The model is in {path}, how to serve it in {path.parent / 'README.md'}")
+    print(f"Wrote {path}; {path.parent / 'README.md'} explains how to serve it")
 
 
 if __name__ == "__main__":

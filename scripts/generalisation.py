@@ -1,41 +1,57 @@
-"""Counts objects in scenes with more, or with other numbers, than training saw.
+r"""Measures the accuracy for counts that do not occur in training.
 
-    python scripts/generalisation.py --dataset=multi_mnist --seeds=5 \
+    python scripts/generalisation.py --preset=mnist --seeds=5 \
         --output_dir=benchmarks/generalisation
 
-Trains on 0, 1 and 2 objects and tests on 3, 4 and 5; trains on 0, 1 and 3 and tests on
-2; with both forms of --inference and seeds 0, 1, ... Interrupted, it resumes.
+Trains on 0, 1 and 2 objects and tests on 3, 4 and 5; and trains on 0, 1 and 3 objects
+and tests on 2. Both forms of --inference and seeds 0, 1, ... are trained. The recurrent
+form needs more training steps: their number is that of --preset=recurrent, unless
+--steps or the preset sets it. Run the same command again to resume.
 """
 
 from absl import flags
 
 from air_tf import InputError, cli
+from air_tf.config import PRESETS, RunConfig, TrainingConfig
 
 cli.define_run_flags()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_integer("seeds", 5, "How many seeds to train, from 0 on.", lower_bound=1)
+flags.DEFINE_integer("seeds", 5, "Number of seeds to train: 0, 1, ...", lower_bound=1)
 flags.DEFINE_string("output_dir", None, "Folder for runs and results.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
     config = cli.run_config()
-    for name in ("seed", "inference"):
-        if getattr(flags.FLAGS, name) is not None:
-            raise InputError(f"{name} is given; expected none, several are trained")
+    if flags.FLAGS.seed is not None:
+        raise InputError("is given; expected `seeds`, a number", field="seed")
+    if flags.FLAGS.inference is not None:
+        raise InputError(
+            "is given; expected nothing, because both forms are trained",
+            field="inference",
+        )
     cli.require("output_dir", "a folder for the runs and results")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
-    from studies import generalisation as g
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
+    from studies import generalisation
 
-    result = g.measure_generalisation(
+    result = generalisation.measure_generalisation(
         config,
         range(flags.FLAGS.seeds),
         flags.FLAGS.output_dir,
+        recurrent_steps=_recurrent_steps(config),
         data_dir=flags.FLAGS.data_dir,
     )
-    print(g.format_generalisation(result))
+    print(generalisation.format_generalisation(result))
     print(f"Tables and pictures are in {flags.FLAGS.output_dir}")
+
+
+def _recurrent_steps(config: RunConfig) -> int | None:
+    """Steps of --preset=recurrent, or None if a flag or the preset sets them."""
+    chosen = config.training.steps != TrainingConfig().steps
+    if flags.FLAGS.steps is not None or chosen:
+        return None
+    return PRESETS["recurrent"].config.training.steps
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Draws scenes from a run, traverses and interpolates codes, edits scenes.
+r"""Generates scenes, traverses and interpolates codes, and edits scenes.
 
     python scripts/generate.py --model_dir=RUN --output_dir=D
     python scripts/generate.py --model_dir=RUN --output_dir=D --num_scenes=1000 \
         --num_objects=2 --fitted_where
 
-Writes scenes.npz and scenes.png, drawn from the prior with the number of objects as
-fitted to the training images; traversals.png, interpolation.png, editing.png and
-steps.png with objects of the run's test images.
+Writes scenes.npz and scenes.png, generated from the prior with p(n) as fitted to the
+training images. Also writes traversals.png, interpolation.png, editing.png and
+steps.png, which show variations of objects in the run's test images.
 """
 
 from absl import flags
@@ -17,26 +17,31 @@ cli.define_model_dir()
 cli.define_overwrite()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("output_dir", None, "Folder for what is drawn.")
+flags.DEFINE_string("output_dir", None, "Folder for the results.")
 flags.DEFINE_integer(
-    "num_scenes", 64, "How many scenes.", lower_bound=1, upper_bound=5_000
+    "num_scenes", 64, "Number of scenes to generate.", lower_bound=1, upper_bound=5_000
 )
 flags.DEFINE_integer(
-    "num_objects", None, "In each scene. Default: drawn from p(n).", lower_bound=0
+    "num_objects",
+    None,
+    "Number of objects in each scene. Default: sampled from p(n).",
+    lower_bound=0,
 )
 flags.DEFINE_boolean(
     "fitted_where",
     False,
-    "Draw z_where from p(z_where) as fitted to the training images, too.",
+    "Sample z_where from p(z_where) as fitted to the training images.",
 )
-flags.DEFINE_integer("seed", 0, "Of the scenes.", lower_bound=0, upper_bound=2**31 - 1)
+flags.DEFINE_integer(
+    "seed", 0, "Seed of the generated scenes.", lower_bound=0, upper_bound=2**31 - 1
+)
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
     cli.require("model_dir", "the folder of a run")
-    cli.require("output_dir", "a folder for what is drawn")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    cli.require("output_dir", "a folder for the results")
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.inference.generate import generate_run
     from air_tf.runs import RunDir
 

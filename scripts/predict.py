@@ -1,13 +1,11 @@
-"""Says how many objects are in pictures, where, and what they look like.
+"""Counts, locates and encodes the objects in pictures.
 
     python scripts/predict.py --model_dir=RUN --output_dir=D picture.png ...
 
-Writes, for each picture, a JSON file and the picture with the boxes drawn; prints
-the JSON if --output_dir is omitted. A picture that can't be read is named; the
-others are still processed.
+Writes a JSON file for each picture, and the picture with the boxes drawn. Without
+--output_dir, prints the JSON. A picture that can't be read is reported; the others are
+still processed.
 """
-
-import sys
 
 from absl import flags
 
@@ -20,11 +18,12 @@ flags.adopt_module_key_flags(cli)
 
 def main(paths):
     if not paths:
-        raise InputError("no picture is named; expected PNG or JPEG files")
+        raise InputError("no picture is given; expected PNG or JPEG files")
     cli.check_run_to_use()
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.data.user_images import fit_picture
     from air_tf.inference.predict import predict_files
+    from air_tf.inference.printing import report_predictions
     from air_tf.runs import RunDir
 
     air = RunDir(flags.FLAGS.model_dir).load_model()
@@ -33,12 +32,10 @@ def main(paths):
         image = fit_picture(picture, air.config.image_shape)
         return air.infer(image[None], max_objects=flags.FLAGS.max_objects)
 
-    failures = predict_files(
+    predictions = predict_files(
         infer, paths, flags.FLAGS.output_dir, overwrite=flags.FLAGS.overwrite
     )
-    for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return 0 if report_predictions(predictions, cli.in_flags) else 1
 
 
 if __name__ == "__main__":

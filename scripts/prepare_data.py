@@ -1,29 +1,37 @@
-"""Prepares a dataset ahead of training, with or without a network.
+"""Prepares a dataset for training, from a download or from local files.
 
     python scripts/prepare_data.py --dataset=multi_mnist
     python scripts/prepare_data.py --dataset=multi_mnist --manual_dir=FOLDER
 
-FOLDER holds the original files of what the scenes are made of, as MNIST's
-train-images-idx3-ubyte.gz; then nothing is downloaded. Training prepares what is
-missing by itself.
+FOLDER holds the original files of MNIST or Omniglot, which scenes are composed of, for
+example train-images-idx3-ubyte.gz. With --manual_dir, nothing is downloaded. This
+program is optional: train.py prepares a missing dataset.
 """
 
 from absl import flags
 
 from air_tf import cli
+from air_tf.config.checks import one_of
+from air_tf.config.datasets import BUILDERS
 
-flags.DEFINE_string("dataset", None, "As for train.py.")
+flags.DEFINE_string(
+    "dataset",
+    None,
+    f"{one_of(BUILDERS)}, optionally with a configuration, as in multi_mnist/0-3.",
+)
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
 flags.DEFINE_string(
-    "manual_dir", None, "Folder with original files, instead of a download."
+    "manual_dir",
+    None,
+    "Folder with the original files of MNIST or Omniglot, instead of a download.",
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    cli.require("dataset", "multi_digits, multi_mnist, multi_omniglot or sprites")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    cli.require("dataset", one_of(BUILDERS))
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.data.sources import prepare
 
     builder = prepare(

@@ -1,13 +1,13 @@
-"""Asks a running TF Serving what is in pictures.
+"""Counts and locates the objects in pictures with a running TF Serving server.
 
     python scripts/serving_client.py --server=localhost:8500 picture.png ...
     python scripts/serving_client.py --server=localhost:8501 --protocol=rest a.png
 
-Prints JSON, a line for each picture, or with --output_dir writes it with the
-pictures and the boxes drawn. Needs the extra: pip install '.[serving]'
+Prints JSON, one line for each picture. With --output_dir, writes a JSON file for each
+picture, and the picture with the boxes drawn. A picture that can't be read or that the
+server refuses is reported; the others are still processed. If the server does not
+answer, the program ends. Needs the extra: pip install '.[serving]'
 """
-
-import sys
 
 from absl import flags
 
@@ -15,29 +15,38 @@ from air_tf import InputError, cli
 
 cli.define_answers()
 flags.adopt_module_key_flags(cli)
-flags.DEFINE_string("server", None, "HOST:PORT.")
-flags.DEFINE_enum("protocol", "grpc", ["grpc", "rest"], "How to ask.")
-flags.DEFINE_string("model", "air", "Name of the model.")
-flags.DEFINE_float("timeout", 10.0, "Seconds for an answer.")
+flags.DEFINE_string("server", None, "Address of the server, HOST:PORT.")
+flags.DEFINE_enum("protocol", "grpc", ["grpc", "rest"], "Protocol of this port.")
+flags.DEFINE_string("model", "air", "Name of the model on the server.")
+flags.DEFINE_float(
+    "timeout",
+    10.0,
+    "Time to wait for the answer for a picture, in seconds: for all attempts together "
+    "over gRPC, for each attempt over REST.",
+)
 
 
 def main(paths):
     if not paths:
-        raise InputError("no picture is named; expected PNG or JPEG files")
+        raise InputError("no picture is given; expected PNG or JPEG files")
     cli.require("server", "HOST:PORT")
     cli.require("model", "the name of a model")
     if not 0 < flags.FLAGS.timeout < float("inf"):
-        raise InputError(f"timeout is {flags.FLAGS.timeout}; expected seconds")
-    # Here, so that --help and bad flags need not wait for TensorFlow.
-    from air_tf.deployment.client import PROTOCOLS, ServerError, to_bytes
+        raise InputError(
+            f"is {flags.FLAGS.timeout}; expected a finite number above 0",
+            field="timeout",
+        )
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
+    from air_tf.deployment.client import PROTOCOLS, to_bytes
     from air_tf.inference.predict import predict_files
+    from air_tf.inference.printing import report_predictions
 
     client = PROTOCOLS[flags.FLAGS.protocol](
         flags.FLAGS.server, flags.FLAGS.model, timeout=flags.FLAGS.timeout
     )
 
     def infer(path, picture):
-        # It has been read here, so that only good ones are sent.
+        # `predict_files` has read the picture already, so no invalid file is sent.
         data = to_bytes(path, picture)
         try:
             return client.infer_bytes(data)
@@ -45,16 +54,12 @@ def main(paths):
             raise InputError(f"{path}: {error}") from None
 
     try:
-        failures = predict_files(
+        predictions = predict_files(
             infer, paths, flags.FLAGS.output_dir, overwrite=flags.FLAGS.overwrite
         )
-    except ServerError as error:
-        sys.exit(f"error: {error}")
+        return 0 if report_predictions(predictions, cli.in_flags) else 1
     finally:
         client.close()
-    for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
-    return 1 if failures else 0
 
 
 if __name__ == "__main__":

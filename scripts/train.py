@@ -1,11 +1,11 @@
-"""Learns to count, locate and encode objects without labels.
+"""Trains a model that counts, locates and encodes objects, without labels.
 
     python scripts/train.py                                # embedded digits
     python scripts/train.py --dataset=multi_mnist
     python scripts/train.py --dataset=file --data_file=pictures.npz
 
-Writes a model, held-out figures and pictures into --model_dir. Run again with
-the same flags, an interrupted training resumes.
+Writes the model, figures on held-out images and pictures to --model_dir. Run the same
+command again to resume an interrupted training.
 """
 
 from absl import flags
@@ -25,16 +25,16 @@ flags.DEFINE_string(
 def main(argv):
     cli.expect_no_arguments(argv)
     config = cli.run_config()
-    # Here, so that --help and bad flags need not wait for TensorFlow.
+    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
 
     model_dir = flags.FLAGS.model_dir or cli.default_model_dir(config)
-    result = train(config, model_dir, data_dir=flags.FLAGS.data_dir)
-    print(f"\nOn held-out images ({result['dataset']}, {result['split']}):")
-    print(format_table(result))
-    for warning in result["warnings"]:
-        print(f"WARNING: {warning}")
+    evaluation = train(config, model_dir, data_dir=flags.FLAGS.data_dir)
+    print(f"\nFigures on held-out images ({evaluation.dataset}, {evaluation.split}):")
+    print(format_table(evaluation))
+    for warning in evaluation.warnings:
+        print(f"WARNING: {cli.in_flags(warning)}")
     print(f"\nModel, figures and pictures are in {model_dir}")
 
 

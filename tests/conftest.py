@@ -4,15 +4,41 @@ TensorFlow is imported where it is used: the process that hands out the tests ne
 none.
 """
 
+import dataclasses
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Tests run in two processes, which would wait for each other's threads.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import numpy as np
 import pytest
 
-from air_tf.config import AIRConfig, DataConfig, RunConfig, SceneConfig, TrainingConfig
-from air_tf.data.scenes import compose_scene
+from air_tf.config import (
+    AIRConfig,
+    DataConfig,
+    DifferenceConfig,
+    RecurrentConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from air_tf.data.pool_scenes import compose_scene
+from air_tf.data.scene_config import SceneConfig
+
+# Beside those that use `learnt_run`.
+_TRAINING_FILES = (
+    "test_benchmark.py",
+    "test_estimators.py",
+    "test_few_labels.py",
+    "test_generalisation.py",
+    "test_scripts.py",
+    "test_train.py",
+)
+
+
+# Fixtures that install packages.
+_ENVIRONMENTS = {"kserve", "kserve_python", "small_python"}
 
 
 # Before xdist reads the marks.
@@ -23,6 +49,11 @@ def pytest_collection_modifyitems(items):
         item.path for item in items if "learnt_run" in getattr(item, "fixturenames", ())
     }
     for item in items:
+        if item.path in learnt or item.path.name in _TRAINING_FILES:
+            item.add_marker(pytest.mark.trains)
+        fixtures = getattr(item, "fixturenames", ())
+        if "kserve" in item.name or not _ENVIRONMENTS.isdisjoint(fixtures):
+            item.add_marker(pytest.mark.installs)
         group = "learnt_run" if item.path in learnt else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
 
@@ -41,12 +72,18 @@ def small_config():
         image_shape=(16, 16, 1),
         glimpse_size=(8, 8),
         z_what_size=4,
-        look_units=(4, 8),
-        recurrent_units=8,
+        inference=DifferenceConfig(look_units=(4, 8)),
         where_units=(8,),
         encoder_units=(8,),
         decoder_units=(8,),
     )
+
+
+@pytest.fixture(scope="session")
+def recurrent_config(small_config):
+    """The same in the recurrent form."""
+    form = RecurrentConfig(recurrent_units=8)
+    return dataclasses.replace(small_config, inference=form)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""KServe serving an exported model over REST, by the path that TF Serving takes.
+"""Serves an exported model over REST with KServe, in a session as TF Serving does.
 
     python tests/kserve_server.py --version=BASE/VERSION --http_port=PORT
 
-Run in an environment of its own, since KServe needs an older protobuf.
+It needs its own environment, since KServe needs an older protobuf.
 """
 
 import base64

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from air_tf.config import INFERENCES, PRESETS
+from air_tf.config import PRESETS
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.training.fit_priors import fit_priors
@@ -78,7 +78,7 @@ def test_decode_draws_the_sum_of_the_present_objects(small_config):
     z_what = np.random.default_rng(0).normal(size=(1, 2, 4)).astype(np.float32)
     first = air.decode(z_where, z_what, np.array([[1.0, 0.0]], np.float32))
     both = air.decode(z_where, z_what, np.array([[1.0, 1.0]], np.float32))
-    alone = air.draw_objects(z_where, z_what)
+    alone = air.generative.draw_objects(z_where, z_what)
     np.testing.assert_allclose(first, alone[:, 0], atol=1e-6)
     np.testing.assert_allclose(both, alone[:, 0] + alone[:, 1], atol=1e-6)
 
@@ -106,25 +106,30 @@ def test_fitted_priors_are_those_of_the_aggregate_posterior(small_config, images
     air = AIR(small_config)
     rng = np.random.default_rng(0)
     air.set_weights([w + rng.normal(0, 0.3, w.shape) for w in air.get_weights()])
-    fit_priors(air, images, batch_size=2)
+    fit_priors(air, images, min_scale=1e-3, batch_size=2)
+    side = air.generative
     inference = air(images).inference
     p = 1 / (1 + np.exp(-inference.presence_logits.numpy()))  # [5, 3]
     reached = np.cumprod(p, axis=1)
     probs = np.concatenate([np.ones((5, 1)), reached], axis=1)
     probs[:, :3] *= 1 - p
     np.testing.assert_allclose(
-        air.count_prior(fitted=True).probs_parameter(), probs.mean(0), atol=1e-5
+        side.count_prior(fitted=True).probs_parameter(),
+        probs.mean(0),
+        atol=1e-5,
     )
     weight = (reached / reached.sum())[..., None]
     loc, scale = (np.asarray(x) for x in inference.q_where_params)
     mean = (weight * loc).sum((0, 1))
     deviation = np.sqrt((weight * (scale**2 + (loc - mean) ** 2)).sum((0, 1)))
-    where = air.where_prior(fitted=True)
+    where = air.generative.where_prior(fitted=True)
     np.testing.assert_allclose(where.mean(), mean, atol=1e-5)
     np.testing.assert_allclose(where.stddev(), deviation, rtol=1e-4)
     # Training's own are as they were, and longer scenes keep the counts.
-    np.testing.assert_allclose(air.where_prior().mean(), [0.35, 0, 0], atol=1e-6)
-    longer = air.count_prior(5, fitted=True).probs_parameter()
+    np.testing.assert_allclose(
+        air.generative.where_prior().mean(), [0.35, 0, 0], atol=1e-6
+    )
+    longer = air.generative.count_prior(5, fitted=True).probs_parameter()
     np.testing.assert_allclose(longer[:4], probs.mean(0), atol=1e-5)
     counts = air.generate(4000, fitted_where=True).num_objects
     found = np.bincount(counts, minlength=4) / 4000
@@ -142,9 +147,9 @@ def test_generate_with_a_given_number(small_config):
         air.generate(1, num_objects=4)
 
 
-@pytest.mark.parametrize("inference", INFERENCES)
-def test_mixed_precision_keeps_latents_in_float32(small_config, images, inference):
-    config = dataclasses.replace(small_config, inference=inference)
+@pytest.mark.parametrize("form", ["small_config", "recurrent_config"])
+def test_mixed_precision_keeps_latents_in_float32(request, images, form):
+    config = request.getfixturevalue(form)
     air = AIR(config, dtype="mixed_bfloat16")
     output = air(images, sample=True, seed=[1, 2])
     for value in (output.canvas, output.inference.z_what, output.inference.z_where):
@@ -173,7 +178,7 @@ def test_call_refuses_what_can_not_work(small_config, images):
     air = AIR(small_config)
     with pytest.raises(InputError, match=r"expected \(16, 16, 1\)"):
         air(images[:, :15])
-    with pytest.raises(InputError, match="needs a seed"):
+    with pytest.raises(InputError, match="seed is None; expected"):
         air(images, sample=True)
     with pytest.raises(InputError, match="max_objects is 0"):
         air(images, max_objects=0)
@@ -181,9 +186,9 @@ def test_call_refuses_what_can_not_work(small_config, images):
 
 def test_sizes_of_the_presets():
     # The fitted priors have 4 + 6.
-    assert AIR(PRESETS["default"].model).count_params() == 520_118 + 10
+    assert AIR(PRESETS["default"].config.model).count_params() == 520_118 + 10
     # That of Pyro's example, 3.28 million.
-    assert AIR(PRESETS["paper"].model).count_params() == 3_275_131 + 10
+    assert AIR(PRESETS["paper"].config.model).count_params() == 3_275_131 + 10
 
 
 def test_latents_of_other_shapes_are_refused(small_config):
@@ -195,7 +200,7 @@ def test_latents_of_other_shapes_are_refused(small_config):
         np.eye(2, 3, dtype=int),
     )
     drawn = air.decode(z_where, z_what, z_pres)
-    alone = air.draw_objects(z_where, z_what)
+    alone = air.generative.draw_objects(z_where, z_what)
     np.testing.assert_allclose(drawn, [alone[0, 0], alone[1, 1]], atol=1e-6)
     for where, what in ((z_where[..., :2], z_what), (z_where, z_what[:, :2])):
         with pytest.raises(InputError, match=r"expected \[B, T, 3\] and \[B, T, 4\]"):

@@ -1,28 +1,26 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.config import INFERENCES
+from air_tf.config import DifferenceConfig
 from air_tf.model.air import AIR
-from air_tf.model.attend import ENDED_LOGIT
+from air_tf.model.attend import ENDED_LOGIT, LOOPS
 
 
 def _set_presence(air, kernel, bias):
     """Presence logits become `kernel * hidden + bias`, the other outputs stay."""
-    if air.config.inference == "difference":
-        layer = air.attend._cells._mlp._output
+    if isinstance(air.config.inference, DifferenceConfig):
+        layer = air.attend.search._cells._mlp._output
     else:
-        layer = air.attend._where_head._mlp._output
+        layer = air.attend.search._where_head._mlp._output
     weights, biases = layer.get_weights()
     weights[:, 0], biases[0] = kernel, bias
     layer.set_weights([weights, biases])
 
 
-@pytest.fixture(params=INFERENCES)
-def air(small_config, request):
-    return AIR(dataclasses.replace(small_config, inference=request.param))
+@pytest.fixture(params=["difference", "recurrent"])
+def air(small_config, recurrent_config, request):
+    return AIR(small_config if request.param == "difference" else recurrent_config)
 
 
 def test_an_empty_batch_takes_one_trip(air, images):
@@ -47,7 +45,7 @@ def test_a_full_batch_takes_all_trips(air, images, steps):
 
 def _bright_means_present(air):
     """Presence follows the brightness of the image: hand-set gates."""
-    lstm = air.attend._lstm
+    lstm = air.attend.search._lstm
     size = 8 * 8
     units = lstm.units
     kernel = np.zeros((size, 4 * units), np.float32)
@@ -56,18 +54,18 @@ def _bright_means_present(air):
     bias[:units] = 10.0  # input gate open
     bias[units : 2 * units] = -10.0  # forget everything
     bias[3 * units :] = 10.0  # output gate open
-    lstm._image_gates.set_weights([kernel, bias])
+    lstm._image_dense.set_weights([kernel, bias])
     lstm._latent_gates.set_weights([np.zeros((7, 4 * units))])
     lstm._state_gates.set_weights([np.zeros((units, 4 * units))])
-    head = air.attend._where_head._mlp
+    head = air.attend.search._where_head._mlp
     head._hidden[0].set_weights([np.eye(units), np.zeros(units)])
     kernel = np.zeros(units)
     kernel[0] = 100.0  # h_0 is tanh(tanh(mean)): logit above 0 from mean 0.3 on
     _set_presence(air, kernel, -100.0 * np.tanh(np.tanh(0.3)))
 
 
-def test_every_image_has_the_result_it_has_alone(small_config):
-    air = AIR(dataclasses.replace(small_config, inference="recurrent"))
+def test_every_image_has_the_result_it_has_alone(recurrent_config):
+    air = AIR(recurrent_config)
     _bright_means_present(air)
     images = np.stack([np.full((16, 16, 1), v, np.float32) for v in (0.0, 0.9, 0.1)])
     together = air.infer(images)
@@ -84,7 +82,7 @@ def test_every_image_has_the_result_it_has_alone(small_config):
 
 def test_a_difference_step_sees_what_is_left_and_nothing_else(small_config, images):
     """Step 2 of an image is step 1 of the image minus the first object."""
-    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    air = AIR(small_config)
     _set_presence(air, np.linspace(-3, 3, 8), 0.1)
     both = air(images, max_objects=2)
     rest = images - both.object_image[:, 0]
@@ -100,18 +98,29 @@ def test_a_difference_step_sees_what_is_left_and_nothing_else(small_config, imag
 
 def test_where_a_difference_step_drew_is_data_to_later_steps(small_config, images):
     """No gradient flows from a step's window through the canvas to the next step."""
-    air = AIR(dataclasses.replace(small_config, inference="difference"))
+    air = AIR(small_config)
     with tf.GradientTape() as tape:
         output = air(images, max_objects=2)
         later = tf.reduce_sum(output.inference.presence_logits[:, 1])
-    for gradient in tape.gradient(later, air.decoder.trainable_variables):
+    for gradient in tape.gradient(later, air.generative.decoder.trainable_variables):
         assert gradient is None
+
+
+def test_copies_of_the_step_are_the_loop(air, images):
+    given = {"sample": True, "seed": [1, 2]}
+    full, unrolled = (air(images, loop=name, **given) for name in ("full", "unrolled"))
+    for one, other in zip(
+        tf.nest.flatten(full), tf.nest.flatten(unrolled), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    with pytest.raises(ValueError, match="loop is 'while'; expected one of full"):
+        air(images, loop="while")
 
 
 def test_stopping_early_changes_no_count(air, images):
     _set_presence(air, np.linspace(-3, 3, 8), 0.1)
     full = air(images, max_objects=6)
-    early = air(images, max_objects=6, stop_early=True)
+    early = air(images, max_objects=6, loop="early_stop")
     np.testing.assert_array_equal(full.inference.z_pres, early.inference.z_pres)
     present = full.inference.z_pres.numpy()[..., None]
     np.testing.assert_allclose(
@@ -122,12 +131,12 @@ def test_stopping_early_changes_no_count(air, images):
 def test_loop_ends_once_the_most_probable_count_is_settled(air, images):
     # p = 0.45: q(0) = 0.55 can't be beaten by the 0.45 that is left.
     _set_presence(air, 0.0, float(np.log(0.45 / 0.55)))
-    output = air(images, max_objects=4, stop_early=True)
+    output = air(images, max_objects=4, loop="early_stop")
     np.testing.assert_array_equal(output.inference.num_trips, np.ones(5))
     np.testing.assert_allclose(output.inference.presence_logits[:, 1:], ENDED_LOGIT)
     # p = 0.6: q(0) = 0.4 < 0.6; q(1) = 0.24, but 0.36 < 0.4 settles it.
     _set_presence(air, 0.0, float(np.log(0.6 / 0.4)))
-    output = air(images, max_objects=4, stop_early=True)
+    output = air(images, max_objects=4, loop="early_stop")
     np.testing.assert_array_equal(output.inference.num_trips, np.full(5, 2))
     np.testing.assert_array_equal(output.inference.z_pres, np.zeros((5, 4)))
 
@@ -135,8 +144,8 @@ def test_loop_ends_once_the_most_probable_count_is_settled(air, images):
 def test_sampled_presence_never_rises_and_follows_its_probabilities(air):
     _set_presence(air, 0.0, float(np.log(0.7 / 0.3)))
     images = np.zeros((4000, 16, 16, 1), np.float32)
-    for stop_early in (False, True):
-        output = air(images, sample=True, seed=[1, 2], stop_early=stop_early)
+    for loop in LOOPS:
+        output = air(images, sample=True, seed=[1, 2], loop=loop)
         z_pres = output.inference.z_pres.numpy()
         assert np.all(np.diff(z_pres, axis=1) <= 0)
         counts = np.bincount(z_pres.sum(1).astype(int), minlength=4) / 4000

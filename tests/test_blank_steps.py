@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from air_tf.model import distributions
+from air_tf.model.composition import Additive
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import AIROutput, Densities, Inference, NormalParams
@@ -12,6 +13,7 @@ P = Densities(
     where_prior=distributions.where_prior((0.35, 0.0, 0.0), (0.1, 0.5, 0.5)),
     what_prior=distributions.what_prior(2),
     likelihood_scale=0.3,
+    composition=Additive(),
 )
 # On a canvas of 6x6: an object at the top left and one at the bottom right.
 A, B, NOTHING = (np.zeros((6, 6, 1), np.float32) for _ in range(3))
@@ -35,7 +37,8 @@ def _output(objects, presence_logits):
         num_trips=tf.constant([steps]),
     )
     images = tf.constant(np.stack(objects))[tf.newaxis]
-    return AIROutput(inference, images, tf.reduce_sum(images, axis=1))
+    canvas = tf.reduce_sum(images, axis=1)
+    return AIROutput(inference, images, tf.zeros_like(canvas), canvas)
 
 
 def _order(result):
@@ -60,7 +63,7 @@ def test_a_blank_goes_behind_the_object_after_it(objects, image, order):
     assert _order(result) == order
     moved = order != [0, 1, 2]
     assert result.blank.numpy().sum() == moved
-    assert (result.lesson.numpy()[0] > 0) == moved
+    assert (result.auxiliary_loss.numpy()[0] > 0) == moved
     np.testing.assert_array_equal(
         result.output.object_image[0], np.stack([objects[t] for t in order])
     )
@@ -77,17 +80,19 @@ def test_the_better_order_has_the_better_bound():
     np.testing.assert_allclose(after - before, 50.0, atol=0.1)
 
 
-def test_the_lesson_in_numbers():
+def test_the_loss_in_numbers():
     # KL between windows 0.1 apart, both of deviation 0.1: 0.5 nats. The count
     # was 2 and should be 1: - log q(1) with p = sigmoid(3), sigmoid(3).
     result = without_blanks(
         _output([NOTHING, A, NOTHING], [3.0, 3.0, -3.0]), A[None], P
     )
     p = 1 / (1 + np.exp(-3.0))
-    np.testing.assert_allclose(result.lesson[0], 0.5 - np.log(p * (1 - p)), rtol=1e-5)
+    np.testing.assert_allclose(
+        result.auxiliary_loss[0], 0.5 - np.log(p * (1 - p)), rtol=1e-5
+    )
 
 
-def test_the_lesson_moves_the_blank_window_and_not_its_teacher():
+def test_the_loss_moves_the_blank_window_and_not_its_teacher():
     logits = [3.0, 3.0, -3.0]
     output = _output([NOTHING, A, NOTHING], logits)
     loc = tf.Variable(output.inference.q_where_params.loc)
@@ -100,8 +105,8 @@ def test_the_lesson_moves_the_blank_window_and_not_its_teacher():
             presence_logits=logits + 0.0,
         )
         result = without_blanks(output._replace(inference=inference), A[None], P)
-        lesson = tf.reduce_sum(result.lesson)
-    where, presence = tape.gradient(lesson, [loc, logits])
+        loss = tf.reduce_sum(result.auxiliary_loss)
+    where, presence = tape.gradient(loss, [loc, logits])
     assert where[0, 0, 1] < 0  # down to where the second window is
     np.testing.assert_array_equal(where[0, 1:], np.zeros((2, 3)))
     assert presence[0, 0] < 0 and presence[0, 1] > 0  # one object, not two
@@ -112,5 +117,5 @@ def test_one_step_has_no_blanks():
     result = without_blanks(
         output, A[None], P._replace(count_prior=distributions.count_prior(0.01, 1))
     )
-    assert result.lesson.numpy().tolist() == [0.0]
+    assert result.auxiliary_loss.numpy().tolist() == [0.0]
     assert result.output is output

@@ -1,15 +1,36 @@
+import importlib
 import json
+import pathlib
+import pickle
 
 import pytest
 
-from air_tf.config import PRESETS, AIRConfig, DataConfig, RunConfig, TrainingConfig
+from air_tf.config import (
+    OBJECTIVES,
+    PRESETS,
+    AIRConfig,
+    ConcreteConfig,
+    DataConfig,
+    DifferenceConfig,
+    EnumerationConfig,
+    IWAEConfig,
+    NVILConfig,
+    RecurrentConfig,
+    RunConfig,
+    TrainingConfig,
+    differing_settings,
+)
 from air_tf.errors import InputError
+from air_tf.objectives import objective
+from air_tf.objectives.objective import Objective
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_presets_survive_json(preset):
-    config = PRESETS[preset]
-    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    config = PRESETS[preset].config
+    again = RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again.to_dict() == config.to_dict()
+    assert again.model == config.model and again.data == config.data
 
 
 @pytest.mark.parametrize(
@@ -19,6 +40,7 @@ def test_presets_survive_json(preset):
         (AIRConfig, "image_shape", (50, 0, 1)),
         (AIRConfig, "max_objects", 0),
         (AIRConfig, "max_objects", 2.0),
+        (AIRConfig, "max_objects", 101),
         (AIRConfig, "glimpse_size", (28,)),
         (AIRConfig, "z_what_size", -1),
         (AIRConfig, "encoder_units", (200, 0)),
@@ -29,6 +51,26 @@ def test_presets_survive_json(preset):
         (AIRConfig, "where_prior_loc", (0.0, 0.0, 0.0)),
         (AIRConfig, "where_prior_scale", (0.1, 0.5, 0.0)),
         (AIRConfig, "decoder_bias", float("inf")),
+        (AIRConfig, "inference", "recurrent"),
+        (AIRConfig, "min_where_scale", 0.0),
+        (AIRConfig, "box_threshold", -0.1),
+        (AIRConfig, "box_threshold", 1.0),
+        (AIRConfig, "min_count_prob", 1.0),
+        (DataConfig, "dataset", 3),
+        (AIRConfig, "min_window_scale", 1.5),
+        (DifferenceConfig, "look_units", ()),
+        (DifferenceConfig, "num_refinements", 0),
+        (DifferenceConfig, "cell_reach", 0.0),
+        (DifferenceConfig, "cell_stride", 15),
+        (RecurrentConfig, "recurrent_units", 0),
+        (EnumerationConfig, "count_update", "magic"),
+        (EnumerationConfig, "count_loss_weight", 0.0),
+        (EnumerationConfig, "move_blank_steps", 1),
+        (NVILConfig, "signal_decay", 1.0),
+        (ConcreteConfig, "final_temperature", 0.0),
+        (IWAEConfig, "num_particles", 1),
+        (TrainingConfig, "objective", "nvil"),
+        (TrainingConfig, "constant_rate_share", 0.0),
         (TrainingConfig, "steps", -1),
         (TrainingConfig, "batch_size", 0),
         (TrainingConfig, "learning_rate", 0.0),
@@ -39,14 +81,15 @@ def test_presets_survive_json(preset):
     ],
 )
 def test_what_can_not_work_is_named(part, field, value):
-    with pytest.raises(InputError, match=f"^{field} is .*; expected "):
+    with pytest.raises(InputError, match=r" is .*; expected ") as error:
         part(**{field: value})
+    assert error.value.field in (field, "cell_patch")
 
 
 def test_own_images_need_their_path():
-    with pytest.raises(InputError, match="data_file is None; expected a path"):
+    with pytest.raises(InputError, match="data_file is missing; expected a path"):
         DataConfig(dataset="file")
-    with pytest.raises(InputError, match="image_dir is None; expected a path"):
+    with pytest.raises(InputError, match="image_dir is missing; expected a path"):
         DataConfig(dataset="folder")
 
 
@@ -54,3 +97,100 @@ def test_unknown_fields_are_named():
     values = AIRConfig().to_dict() | {"z_wat_size": 3}
     with pytest.raises(InputError, match="no field z_wat_size"):
         AIRConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "part, name",
+    [("model", "box_threshold"), ("data", "dataset"), ("training", "seed")],
+)
+def test_stored_settings_are_complete(part, name):
+    """Today's default may be another than that of the version that stored them."""
+    values = json.loads(json.dumps(RunConfig().to_dict()))
+    del values[part][name]
+    with pytest.raises(InputError, match=f"lacks the field {name}"):
+        RunConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "part, name", [("model", "inference"), ("training", "objective")]
+)
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("value", [None, 3, ["x"], "magic", {"name": ["x"]}])
+def test_choices_that_can_not_be_read(part, name, version, value):
+    values = json.loads(json.dumps(RunConfig().to_dict())) | {"version": version}
+    if version == 1:
+        values = {"model": {}, "data": {}, "training": {}}
+    values[part][name] = value
+    with pytest.raises(InputError, match=f"^{name} is .*; expected "):
+        RunConfig.from_dict(values)
+
+
+def test_defaults_of_the_count_follow_the_form_of_inference():
+    """Explicit where they are recorded."""
+    objective = RunConfig().to_dict()["training"]["objective"]
+    assert objective == {
+        "name": "enumeration",
+        "count_update": "cross_entropy",
+        "count_loss_weight": 10.0,
+        "move_blank_steps": False,
+    }
+    recurrent = AIRConfig(inference=RecurrentConfig())
+    objective = RunConfig(model=recurrent).to_dict()["training"]["objective"]
+    assert objective == {
+        "name": "enumeration",
+        "count_update": "gradient",
+        "count_loss_weight": None,
+        "move_blank_steps": True,
+    }
+    given = TrainingConfig(objective=EnumerationConfig(move_blank_steps=False))
+    assert not RunConfig(model=recurrent, training=given).objective.move_blank_steps
+
+
+def test_a_weight_without_its_loss_is_refused():
+    with pytest.raises(InputError, match="count_loss_weight is 2"):
+        EnumerationConfig(count_update="gradient", count_loss_weight=2.0)
+    # Also where the form of inference chooses the gradient.
+    training = TrainingConfig(objective=EnumerationConfig(count_loss_weight=2.0))
+    RunConfig(training=training)
+    with pytest.raises(InputError, match="count_loss_weight is 2"):
+        RunConfig(model=AIRConfig(inference=RecurrentConfig()), training=training)
+
+
+def test_the_paper_has_no_methods_of_ours():
+    config = PRESETS["paper"].config
+    assert isinstance(config.model.inference, RecurrentConfig)
+    assert isinstance(config.objective, NVILConfig)
+    assert config.training.constant_rate_share == 1.0
+
+
+def test_differences_are_named():
+    one = RunConfig().to_dict()
+    model = AIRConfig(inference=RecurrentConfig(recurrent_units=9), z_what_size=3)
+    other = RunConfig(model=model).to_dict()
+    text = ", ".join(differing_settings(one, other))
+    for part in (
+        "inference (there 'recurrent', here 'difference')",
+        "recurrent_units (there 9, here None)",
+        "z_what_size (there 3, here 50)",
+        "count_update (there 'gradient', here 'cross_entropy')",
+    ):
+        assert part in text
+    assert differing_settings(one, RunConfig().to_dict()) == []
+
+
+def test_every_objective_has_a_file_and_a_line_in_the_registry():
+    for name in OBJECTIVES:
+        module = importlib.import_module(f"air_tf.objectives.{name}")
+        assert issubclass(module.Estimator, Objective)
+    folder = pathlib.Path(objective.__file__).parent
+    registered = {
+        path.stem
+        for path in folder.glob("*.py")
+        if "class Estimator" in path.read_text()
+    }
+    assert registered == set(OBJECTIVES)
+
+
+def test_errors_keep_their_field_across_processes():
+    error = pickle.loads(pickle.dumps(InputError("is 3; expected 2", field="n")))
+    assert (str(error), error.field) == ("n is 3; expected 2", "n")

@@ -6,7 +6,7 @@ from air_tf.model import distributions
 from air_tf.model.air import AIR
 from air_tf.objectives.count_posterior import (
     count_bounds,
-    count_lesson,
+    count_loss,
     without_count_gradient,
 )
 from air_tf.objectives.enumeration import enumeration
@@ -25,7 +25,7 @@ def _output(air, images, logits):
 
 def test_the_bound_is_the_mean_of_its_counts(air, images):
     output = _output(air, images, np.random.default_rng(5).normal(size=(5, 3)))
-    p = air.densities()
+    p = air.generative.densities()
     log_q = distributions.log_count_probs(output.inference.presence_logits)
     each = count_bounds(output, images, p) - log_q
     expected = tf.reduce_sum(tf.exp(log_q) * each, axis=1)
@@ -34,7 +34,7 @@ def test_the_bound_is_the_mean_of_its_counts(air, images):
 
 def test_no_other_count_distribution_has_a_larger_bound(air, images):
     """softmax(E_n) gives log sum exp(E_n), and that is the most there is."""
-    p = air.densities()
+    p = air.generative.densities()
     bounds = count_bounds(_output(air, images, 0.0), images, p)
     # Logits whose unary code has these probabilities: p_t = q(n >= t) / q(n >= t - 1).
     probs = tf.nn.softmax(bounds).numpy().astype(np.float64)
@@ -47,9 +47,9 @@ def test_no_other_count_distribution_has_a_larger_bound(air, images):
         assert np.all(other.elbo < best.elbo)
 
 
-def test_the_lesson_is_the_difference_of_the_probabilities(air, images):
+def test_the_loss_is_the_difference_of_the_probabilities(air, images):
     """The gradient of a cross-entropy to log q(n) is -posterior."""
-    p = air.densities()
+    p = air.generative.densities()
     output = _output(air, images, 0.3)
     logits = output.inference.presence_logits
     with tf.GradientTape() as tape:
@@ -57,8 +57,8 @@ def test_the_lesson_is_the_difference_of_the_probabilities(air, images):
         output = output._replace(
             inference=output.inference._replace(presence_logits=logits)
         )
-        lesson = count_lesson(output, images, p)
-    found = tape.gradient(lesson, logits).numpy()
+        loss = count_loss(output, images, p)
+    found = tape.gradient(loss, logits).numpy()
     posterior = tf.nn.softmax(count_bounds(output, images, p)).numpy()
     # Logit t is in log q(n) for n >= t - 1: present where n >= t, absent at n = t - 1.
     sigmoid = 1 / (1 + np.exp(-0.3))
@@ -73,7 +73,7 @@ def test_what_was_given_up_is_found_again(air):
     """An object that is drawn as it is, and an inference that is sure there is none."""
     image = np.zeros((5, 16, 16, 1), np.float32)
     image[:, 4:12, 4:12] = 1.0
-    p = air.densities()
+    p = air.generative.densities()
     output = _output(air, image, -20.0)
     drawn = tf.stack([image, 0 * image, 0 * image], axis=1)
     logits = output.inference.presence_logits
@@ -91,22 +91,22 @@ def test_what_was_given_up_is_found_again(air):
 
     # 64 pixels of 1 pay 64 / (2 * 0.3 ** 2) = 356 nats.
     bound = gradient(lambda given: enumeration(given, image, p).loss)
-    lesson = gradient(lambda given: count_lesson(given, image, p))
+    loss = gradient(lambda given: count_loss(given, image, p))
     assert np.all(np.abs(bound) < 1e-5)
-    np.testing.assert_allclose(lesson, -1.0, atol=1e-3)
+    np.testing.assert_allclose(loss, -1.0, atol=1e-3)
 
 
-def test_the_lesson_is_for_the_count_alone(air, images):
+def test_the_loss_is_for_the_count_alone(air, images):
     # Of one step: the next remembers what was sampled, and its presence depends on it.
     with tf.GradientTape(persistent=True) as tape:
         output = air(images, sample=True, seed=[1, 2], max_objects=1)
-        p = air.densities(1)
-        lesson = count_lesson(output, images, p)
-        loss = enumeration(without_count_gradient(output), images, p).loss
+        p = air.generative.densities(1)
+        of_count = count_loss(output, images, p)
+        of_bound = enumeration(without_count_gradient(output), images, p).loss
     # The decoder serves only what is drawn; the output of presence only the count.
-    for weight in air.decoder.trainable_variables:
-        assert tape.gradient(lesson, weight) is None
-    bias = air.attend._cells._mlp._output.bias.value
-    assert np.abs(tape.gradient(lesson, bias)[0]) > 1e-3
-    np.testing.assert_array_equal(tape.gradient(lesson, bias)[1:], np.zeros(3))
-    assert tape.gradient(loss, bias)[0] == 0.0
+    for weight in air.generative.decoder.trainable_variables:
+        assert tape.gradient(of_count, weight) is None
+    bias = air.attend.search._cells._mlp._output.bias.value
+    assert np.abs(tape.gradient(of_count, bias)[0]) > 1e-3
+    np.testing.assert_array_equal(tape.gradient(of_count, bias)[1:], np.zeros(3))
+    assert tape.gradient(of_bound, bias)[0] == 0.0

@@ -18,7 +18,7 @@ def scenes(air):
     return air.describe(where, what, np.ones((2, 2)))
 
 
-def test_nothing_done_draws_the_same(air, scenes):
+def test_a_scene_without_edits_is_drawn_the_same(air, scenes):
     again = SceneEditor(air, scenes, 1).scenes()
     np.testing.assert_allclose(again.canvas[0], scenes.canvas[1], atol=1e-6)
     np.testing.assert_allclose(again.boxes[0], scenes.boxes[1], atol=1e-6)
@@ -55,13 +55,13 @@ def test_an_empty_scene(air, scenes):
     assert not empty.canvas.any() and not empty.presence.any()
 
 
-def test_what_was_inferred_stays_as_it_is(air, scenes):
+def test_inferred_scenes_are_not_changed(air, scenes):
     before = scenes.z_where.copy()
     SceneEditor(air, scenes).move(0, 0.1, 0.1).remove(1)
     np.testing.assert_array_equal(scenes.z_where, before)
 
 
-def test_numbers_that_are_not_there(air, scenes):
+def test_objects_that_do_not_exist_are_refused(air, scenes):
     with pytest.raises(InputError, match="index is 2; expected 0 to 1"):
         SceneEditor(air, scenes, 2)
     editor = SceneEditor(air, scenes)

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 
 import numpy as np
@@ -47,19 +46,19 @@ def _log_weight(air, output, images, z_pres):
     canvas = tf.reduce_sum(output.object_image[:, :n], axis=1)
     scale = air.config.likelihood_scale
     total += tf.reduce_sum(tfd.Normal(canvas, scale).log_prob(images), [1, 2, 3])
-    total += air.count_prior().log_prob(n)
+    total += air.generative.count_prior().log_prob(n)
     for t in range(n):
         for q, p in (
-            (inference.q_where_params, air.where_prior().distribution),
-            (inference.q_what_params, air.what_prior().distribution),
+            (inference.q_where_params, air.generative.where_prior().distribution),
+            (inference.q_what_params, air.generative.what_prior().distribution),
         ):
             q = tfd.Normal(q.loc[:, t], q.scale[:, t])
             total -= tf.reduce_sum(tfd.kl_divergence(q, p), axis=1)
     return np.asarray(total)
 
 
-def test_prefix_likelihoods_are_those_of_normals(output, images):
-    found = prefix_log_likelihoods(output.object_image, images, 0.3)
+def test_prefix_likelihoods_are_those_of_normals(air, output, images):
+    found = prefix_log_likelihoods(output, images, air.generative.densities())
     for n in range(4):
         canvas = tf.reduce_sum(output.object_image[:, :n], axis=1)
         expected = tf.reduce_sum(tfd.Normal(canvas, 0.3).log_prob(images), [1, 2, 3])
@@ -79,13 +78,13 @@ def test_elbo_is_the_sum_over_all_outcomes(air, output, images):
         total_probability += q
         expected += q * _log_weight(air, output, images, z_pres)
     np.testing.assert_allclose(total_probability, 1.0, rtol=1e-5)
-    objective = enumeration(output, images, air.densities())
+    objective = enumeration(output, images, air.generative.densities())
     np.testing.assert_allclose(objective.elbo, expected, rtol=1e-5)
     np.testing.assert_allclose(objective.loss, -expected, rtol=1e-5)
 
 
 def test_terms_add_up(air, output, images):
-    o = enumeration(output, images, air.densities())
+    o = enumeration(output, images, air.generative.densities())
     total = o.log_likelihood - o.kl_num_objects - o.kl_where - o.kl_what
     np.testing.assert_allclose(o.elbo, total, rtol=1e-6)
 
@@ -94,7 +93,7 @@ def test_value_and_gradient_agree_with_monte_carlo(air, images):
     """Draws of the count, with the score-function gradient (Williams 1992)."""
     one = images[:1]
     base = air(one, sample=True, seed=[1, 2])
-    p = air.densities()
+    p = air.generative.densities()
     logits = tf.Variable([[0.4, -0.2, 0.3]])
     weights = np.stack(
         [_log_weight(air, base, one, [1] * n + [0] * (3 - n)) for n in range(4)]
@@ -130,12 +129,12 @@ def test_value_and_gradient_agree_with_monte_carlo(air, images):
     assert np.all(np.abs(samples.mean(0) - exact_gradient) < 4 * errors)
 
 
-def test_gradient_is_the_pathwise_one(small_config, images):
+def test_gradient_is_the_pathwise_one(recurrent_config, images):
     """Against differences in one weight, the noise being fixed."""
     # To steps of the difference form, what was drawn before is data.
-    air = AIR(dataclasses.replace(small_config, inference="recurrent"))
-    p = air.densities()
-    weight = air.attend._where_head._mlp._output.bias
+    air = AIR(recurrent_config)
+    p = air.generative.densities()
+    weight = air.attend.search._where_head._mlp._output.bias
     direction = np.random.default_rng(0).normal(size=weight.shape).astype(np.float32)
 
     def mean_elbo():
@@ -160,6 +159,6 @@ def test_certain_presence_is_finite(air, output, images, logit):
         certain = output._replace(
             inference=output.inference._replace(presence_logits=logits)
         )
-        objective = enumeration(certain, images, air.densities())
+        objective = enumeration(certain, images, air.generative.densities())
     assert np.isfinite(objective.elbo.numpy()).all()
     assert np.isfinite(tape.gradient(objective.elbo, logits).numpy()).all()

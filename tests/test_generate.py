@@ -3,11 +3,12 @@ import pytest
 from PIL import Image
 
 from air_tf.errors import InputError
-from air_tf.inference.generate import generate_run, interpolations, traversals
+from air_tf.inference.generate import generate_run
+from air_tf.inference.variations import attend_steps, edits, interpolations, traversals
 
 
 def _decoder(codes):
-    """A picture of the code itself, 1 pixel a dimension."""
+    """A picture of the code itself, one pixel per dimension."""
     import tensorflow as tf
 
     return tf.reshape(codes, [-1, 1, codes.shape[1], 1])
@@ -35,6 +36,32 @@ def test_interpolations_go_straight_from_one_to_the_other():
     np.testing.assert_allclose(line[0], codes[2], rtol=1e-6)
     np.testing.assert_allclose(line[-1], codes[3], rtol=1e-6)
     np.testing.assert_allclose(line[5], (codes[2] + codes[3]) / 2, rtol=1e-5)
+
+
+def test_edits_and_attend_steps_start_from_the_inferred_scenes(
+    learnt_run, held_out_scenes
+):
+    air, images = learnt_run.load_model(), held_out_scenes[0][:40]
+    scenes = air.infer(images)
+    rows = edits(air, images, scenes)
+    several = np.flatnonzero(scenes.num_objects >= 2)[:6]
+    assert list(rows) == [f"image {i}" for i in several]
+    for i, row in zip(several, rows.values(), strict=True):
+        image, reconstruction, moved, removed, duplicated = row
+        np.testing.assert_allclose(image, images[i] / 255.0, atol=1e-6)
+        np.testing.assert_array_equal(reconstruction, scenes.canvas[i])
+        first = reconstruction - removed  # what the first object adds
+        assert first.min() > -1e-4 and first.max() > 0.5
+        # The duplicate is where the moved object is; the original stays.
+        np.testing.assert_allclose(
+            duplicated - reconstruction, moved - removed, atol=1e-4
+        )
+    for row in attend_steps(air, images, scenes).values():
+        assert len(row) == 1 + air.config.max_objects
+    i, row = next(iter(attend_steps(air, images, scenes).items()))
+    i = int(i.removeprefix("image "))
+    np.testing.assert_allclose(row[0], images[i] / 255.0, atol=1e-6)
+    np.testing.assert_allclose(row[-1], scenes.canvas[i], atol=1e-4)
 
 
 def test_generate_run(learnt_run, tmp_path):

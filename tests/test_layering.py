@@ -1,82 +1,78 @@
+"""Which module may import which, and how large a module may be.
+
+The contracts of imports are in pyproject.toml; here is what import-linter can't say.
+"""
+
 import ast
 import pathlib
+import subprocess
+import sys
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import air_tf
 
+_ROOT = pathlib.Path(__file__).parents[1]
 _PACKAGE = pathlib.Path(air_tf.__file__).parent
-# A room imports from itself and from rooms before it.
-_ROOMS = [
-    "errors",
-    "structs",
-    "config",
-    "files",
-    "images",
-    "data",
-    "model",
-    "objectives",
-    "runs",
-    "visualization",
-    "inference",
-    "evaluation",
-    "training",
-    "deployment",
-    "cli",
-]
-# Within the model, the order in which one part is built on another.
-_MODEL = [
-    "spatial",
-    "networks",
-    "distributions",
-    "attend",
-    "recurrent",
-    "difference",
-    "air",
-]
+_PROGRAMS = sorted((_ROOT / "scripts").glob("*.py"))
+# Every module of the package, and what is not installed.
+_MODULES = sorted([*_PACKAGE.rglob("*.py"), *(_ROOT / "scripts").rglob("*.py")])
+# Whoever adds a module here: it trains, and does nothing else.
+_TRAINING = {"__init__", "batches", "callbacks", "fit_priors", "train", "trainer"}
+_MAX_LINES, _MAX_PROGRAM_LINES = 400, 100
+
+
+def _name(path):
+    return path.stem if path in _PROGRAMS else "/".join(path.parts[-2:])
 
 
 def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module or "", node.level
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, 0) for alias in node.names)
 
 
-def _modules():
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        relative = path.relative_to(_PACKAGE).with_suffix("")
-        if relative.name != "__init__" or len(relative.parts) > 1:
-            yield path, relative.parts
+def test_imports_keep_the_contracts():
+    status = lint_imports(
+        config_filename=str(_ROOT / "pyproject.toml"), cache_dir=None, no_cache=True
+    )
+    # What import-linter printed says which import is wrong.
+    assert status == EXIT_STATUS_SUCCESS
 
 
-def test_every_module_has_a_room():
-    assert {parts[0] for _, parts in _modules()} == set(_ROOMS)
+@pytest.mark.parametrize("path", _MODULES, ids=_name)
+def test_a_module_is_short_and_imports_by_full_names(path):
+    most = _MAX_PROGRAM_LINES if path in _PROGRAMS else _MAX_LINES
+    assert len(path.read_text().splitlines()) <= most
+    assert not [name for name, level in _imports(path) if level]
 
 
-def test_imports_go_one_way():
-    wrong = []
-    for path, parts in _modules():
-        for name in _imports(path):
-            target = name.split(".")
-            if target[0] != "air_tf":
-                continue
-            allowed = _ROOMS[: _ROOMS.index(parts[0]) + 1]
-            if target[1] not in allowed:
-                wrong.append(f"{'/'.join(parts)} imports {name}")
-            if parts[0] == target[1] == "model" and len(parts) > 1:
-                own, other = _MODEL.index(parts[1]), (target[2:] or [parts[1]])[0]
-                if other in _MODEL and _MODEL.index(other) > own:
-                    wrong.append(f"{'/'.join(parts)} imports {name}")
-    assert not wrong
+def test_training_holds_nothing_but_training():
+    assert {path.stem for path in (_PACKAGE / "training").iterdir()} - {
+        "__pycache__"
+    } == _TRAINING
 
 
-def test_no_relative_imports():
-    for path, _ in _modules():
-        for node in ast.walk(ast.parse(path.read_text())):
-            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+def test_public_names_need_no_tensorflow_until_they_are_used():
+    program = """
+import sys, air_tf
+air_tf.Scenes, air_tf.RunConfig, air_tf.InputError, air_tf.EdgeModel
+sys.exit("tensorflow" in sys.modules or "keras" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_scripts_are_thin():
-    scripts = pathlib.Path(__file__).parents[1] / "scripts"
-    for path in scripts.glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 100, path
+def test_every_public_name_is_declared_for_type_checkers():
+    """The names that are loaded late are those that TYPE_CHECKING imports."""
+    tree = ast.parse((_PACKAGE / "__init__.py").read_text())
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    declared = {alias.name: node.module for node in block.body for alias in node.names}
+    assert declared == air_tf._HOMES
+    assert sorted(air_tf.__all__) == sorted([*declared, "__version__"])

@@ -16,16 +16,39 @@ def test_box_iou():
 
 
 def test_calibration():
-    # Two answers at 0.9, one of them right; two at 0.6, both right.
-    error, rows = metrics.calibration(
-        np.array([0.9, 0.6, 0.9, 0.6]), np.array([True, True, False, True]), bins=10
+    # Two answers at 0.9, one of them correct; two at 0.6, both correct.
+    error, bins = metrics.calibration(
+        np.array([0.9, 0.6, 0.9, 0.6]), np.array([True, True, False, True]), num_bins=10
     )
-    # Half of 0.4 too sure, half of 0.4 not sure enough.
+    # Half of them overconfident by 0.4, half of them underconfident by 0.4.
     np.testing.assert_allclose(error, 0.5 * 0.4 + 0.5 * 0.4)
-    assert [row["share"] for row in rows] == [0.5, 0.5]
-    np.testing.assert_allclose([row["accuracy"] for row in rows], [1.0, 0.5])
+    assert [b.share for b in bins] == [0.5, 0.5]
+    np.testing.assert_allclose([b.accuracy for b in bins], [1.0, 0.5])
     error, _ = metrics.calibration(np.ones(3), np.ones(3, bool))
     assert error == 0
+
+
+def test_calibration_is_that_of_tfp_and_scikit_learn():
+    import tensorflow_probability as tfp
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(0)
+    logits = 2.0 * rng.normal(size=(2000, 4)).astype(np.float32)
+    labels = rng.integers(0, 4, 2000)
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    answers = probs.argmax(axis=1)
+    error, bins = metrics.calibration(probs.max(axis=1), answers == labels)
+    expected = tfp.stats.expected_calibration_error(
+        15, logits=logits, labels_true=labels, labels_predicted=answers
+    )
+    assert error > 0.1  # random labels
+    np.testing.assert_allclose(error, expected, rtol=1e-5)
+    accuracy, probability = calibration_curve(
+        answers == labels, probs.max(axis=1), n_bins=15
+    )
+    np.testing.assert_allclose([b.accuracy for b in bins], accuracy, rtol=1e-6)
+    np.testing.assert_allclose([b.probability for b in bins], probability, rtol=1e-6)
+    np.testing.assert_allclose(sum(b.share for b in bins), 1.0)
 
 
 def test_count_confusion():
@@ -33,6 +56,9 @@ def test_count_confusion():
         np.array([0, 2, 2, 1]), np.array([0, 2, 1, 3]), 3
     )
     np.testing.assert_array_equal(confusion, [[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 0]])
+    # True counts above the largest that can be inferred.
+    confusion = metrics.count_confusion(np.array([0, 4]), np.array([0, 1]), 1)
+    np.testing.assert_array_equal(confusion, [[1, 0], [0, 0], [0, 0], [0, 0], [0, 1]])
 
 
 def test_mean_iou_matches_one_to_one():
@@ -41,7 +67,7 @@ def test_mean_iou_matches_one_to_one():
     true = [np.array([[0, 0, 1, 1.0], [0, 0, 1, 0.6]])]
     found = [np.array([[0, 0, 1, 0.8], [0, 0, 1, 1.0]])]
     np.testing.assert_allclose(metrics.mean_iou(true, found), (1 + 0.75) / 2)
-    # A box that is not found counts 0; one that is not there does not count.
+    # A missed box counts as 0; a superfluous one does not matter.
     np.testing.assert_allclose(metrics.mean_iou([true[0]], [np.zeros((0, 4))]), 0.0)
     np.testing.assert_allclose(
         metrics.mean_iou([_UNIT, np.zeros((0, 4))], [_UNIT, _UNIT]), 1.0
@@ -50,7 +76,7 @@ def test_mean_iou_matches_one_to_one():
 
 
 @pytest.mark.parametrize(
-    "right, expected",
+    "correct, expected",
     [
         ([1, 1], 1.0),
         ([0, 0], 0.0),
@@ -60,12 +86,12 @@ def test_mean_iou_matches_one_to_one():
         ([0, 1, 1], 2 / 3),  # 1/2, then 2/3: the later one lifts the dip before
     ],
 )
-def test_average_precision(right, expected):
+def test_average_precision(correct, expected):
     """Two true boxes, each found once or not at all, in order of confidence."""
     elsewhere = _UNIT + 5.0
-    found = [_UNIT if hit else elsewhere for hit in right]
-    true = [_UNIT if hit else np.zeros((0, 4)) for hit in right]
-    missed = 2 - sum(right)
+    found = [_UNIT if hit else elsewhere for hit in correct]
+    true = [_UNIT if hit else np.zeros((0, 4)) for hit in correct]
+    missed = 2 - sum(correct)
     true += [_UNIT] * missed
     found += [np.zeros((0, 4))] * missed
     confidence = [np.full(len(boxes), 1 - 0.1 * i) for i, boxes in enumerate(found)]
@@ -83,7 +109,7 @@ def test_a_second_detection_of_the_same_box_is_wrong():
 
 
 def test_average_precision_at_several_ious():
-    """Boxes of half the size are right at 0.5 and not above."""
+    """Boxes of half the size are correct at IoU 0.5 and not above."""
     half = _UNIT * [1.0, 1.0, 0.5, 1.0]
     np.testing.assert_allclose(
         metrics.average_precisions(
@@ -92,7 +118,7 @@ def test_average_precision_at_several_ious():
             [np.array([0.5]), np.array([0.9])],
             [0.4, 0.6],
         ),
-        [1.0, 0.25],  # the wrong one is the surer
+        [1.0, 0.25],  # the wrong one has the higher confidence
     )
 
 
@@ -107,7 +133,7 @@ def test_foreground_ari_is_of_two_groupings_of_the_same_pixels():
     true[0], true[2] = 1, 2
     swapped = np.where(true == 1, 2, np.where(true == 2, 1, 0))
     assert metrics.foreground_ari(true, swapped) == 1.0
-    # What lies on the background does not matter.
+    # The background does not matter.
     assert metrics.foreground_ari(true, np.where(true == 0, 3, true)) == 1.0
     assert metrics.foreground_ari(true, np.ones((4, 4), int)) == 0.0
     # One pixel of eight in the wrong group: by the formula of Hubert and Arabie,

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from air_tf.data.multi_mnist import multi_mnist_dataset_builder as module
 from air_tf.data.pool_builder import scene_configs
-from air_tf.data.scenes import ObjectPool
+from air_tf.data.pool_scenes import ObjectPool
 
 _NUM_SCENES = {"train": 6, "validation": 3, "test": 4}
 

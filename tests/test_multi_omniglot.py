@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from air_tf.config import SceneConfig
 from air_tf.data import sources
 from air_tf.data.multi_omniglot import multi_omniglot_dataset_builder as module
 from air_tf.data.pool_builder import scene_configs
-from air_tf.data.scenes import ObjectPool, compose_scene
+from air_tf.data.pool_scenes import ObjectPool, compose_scene
+from air_tf.data.scene_config import SceneConfig
 from air_tf.errors import InputError
 
 _NUM_SCENES = {"train": 6, "validation": 3, "test": 4}
@@ -65,9 +65,9 @@ def test_no_alphabet_is_in_two_splits():
         np.testing.assert_array_equal(pool.images[:, 50, 50], 100 + pool.labels)
 
 
-def test_drawings_to_train_on_come_in_eight_positions():
+def test_drawings_to_train_on_come_in_eight_orientations():
     pools = module.split_alphabets(_characters([0]), _characters([1, 2]))
-    assert [pool.in_all_positions for pool in pools.values()] == [True, False, False]
+    assert [pool.all_orientations for pool in pools.values()] == [True, False, False]
     drawing = np.array([[200, 100], [50, 0]], np.uint8)
     config = SceneConfig(counts=(1,), canvas_size=(2, 2), shrink=(1.0, 0.0))
 
@@ -77,17 +77,17 @@ def test_drawings_to_train_on_come_in_eight_positions():
 
     pool = ObjectPool(drawing[np.newaxis], np.array([1]))
     assert found(pool) == {drawing.tobytes()}
-    positions = {
+    orientations = {
         np.rot90(one, quarters).tobytes()
         for one in (drawing, drawing[:, ::-1])
         for quarters in range(4)
     }
-    assert len(positions) == 8
-    assert found(dataclasses.replace(pool, in_all_positions=True)) == positions
+    assert len(orientations) == 8
+    assert found(dataclasses.replace(pool, all_orientations=True)) == orientations
 
 
 def test_unseen_alphabets_are_needed():
-    with pytest.raises(InputError, match="1 alphabets are left to test on"):
+    with pytest.raises(InputError, match="omniglot has 1 alphabets"):
         module.split_alphabets(_characters([0, 1]), _characters([0, 1, 2]))
 
 

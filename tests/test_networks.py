@@ -3,54 +3,60 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.model import networks
+from air_tf.config import AIRConfig
+from air_tf.model import cell_search
+from air_tf.model.cell_search import CellSearch
+from air_tf.model.glimpses import GlimpseDecoder, GlimpseEncoder
+from air_tf.model.heads import Guess, PresenceWhereHead, WhereHead
+from air_tf.model.layers import MLP, softplus
+from air_tf.model.lstm import ImageLSTM
 
 
 def test_softplus():
     x = tf.constant([-100.0, -1.0, 0.0, 1.0, 100.0])
     expected = np.logaddexp(0, x.numpy().astype(np.float64))
-    np.testing.assert_allclose(networks.softplus(x), expected, rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(softplus(x), expected, rtol=1e-6, atol=1e-30)
 
 
 def test_image_lstm_is_keras_lstm_cell_on_the_concatenated_input():
-    lstm = networks.ImageLSTM(pooling=1, units=3)
+    lstm = ImageLSTM(pooling=1, units=3)
     lstm.build((2, 2, 1), 2)
     cell = keras.layers.LSTMCell(3)
     cell.build((None, 6))
     rng = np.random.default_rng(0)
     kernel, recurrent, bias = (rng.normal(size=w.shape) for w in cell.get_weights())
     cell.set_weights([kernel, recurrent, bias])
-    lstm._image_gates.set_weights([kernel[:4], bias])
+    lstm._image_dense.set_weights([kernel[:4], bias])
     lstm._latent_gates.set_weights([kernel[4:]])
     lstm._state_gates.set_weights([recurrent])
 
     image = tf.constant(rng.normal(size=(5, 4)), tf.float32)
-    look = lstm.look(tf.reshape(image, [5, 2, 2, 1]))
-    state = lstm.initial_state(look)
+    gates = lstm.image_gates(tf.reshape(image, [5, 2, 2, 1]))
+    state = lstm.initial_state(gates)
     keras_state = [tf.zeros([5, 3]), tf.zeros([5, 3])]
     for _ in range(3):
         latents = tf.constant(rng.normal(size=(5, 2)), tf.float32)
-        state = lstm(look, latents, state)
+        state = lstm(gates, latents, state)
         _, keras_state = cell(tf.concat([image, latents], 1), keras_state)
     np.testing.assert_allclose(state.h, keras_state[0], atol=1e-5)
     np.testing.assert_allclose(state.c, keras_state[1], atol=1e-5)
 
 
 def test_image_lstm_sees_the_mean_of_squares():
-    lstm = networks.ImageLSTM(pooling=2, units=1)
+    lstm = ImageLSTM(pooling=2, units=1)
     lstm.build((3, 4, 1), 2)
     # Squares of 2x2, the lower ones cut by the border to 1x2.
     weights = np.zeros((4, 4))
     weights[:, 0] = [1, 10, 100, 1000]
-    lstm._image_gates.set_weights([weights, np.zeros(4)])
+    lstm._image_dense.set_weights([weights, np.zeros(4)])
     image = np.zeros((1, 3, 4, 1), np.float32)
     image[0, :, :, 0] = [[1, 0, 4, 4], [0, 0, 4, 4], [2, 0, 3, 3]]
-    look = lstm.look(tf.constant(image))
-    np.testing.assert_allclose(look[0, 0], 0.25 + 40 + 100 + 3000, rtol=1e-6)
+    gates = lstm.image_gates(tf.constant(image))
+    np.testing.assert_allclose(gates[0, 0], 0.25 + 40 + 100 + 3000, rtol=1e-6)
 
 
 def test_where_head_starts_at_the_prior_and_stays_in_bounds():
-    head = networks.PresenceWhereHead(hidden_units=(), scale_loc=0.35)
+    head = PresenceWhereHead(AIRConfig(where_units=()))
     head.build((None, 4))
     logits, params = head(tf.zeros([2, 4]))
     np.testing.assert_allclose(logits, [0.0, 0.0])
@@ -61,12 +67,12 @@ def test_where_head_starts_at_the_prior_and_stays_in_bounds():
     _, params = head(tf.constant([[1e4] * 4, [-1e4] * 4]))
     assert np.all((params.loc[:, 0] >= 0) & (params.loc[:, 0] <= 1))
     assert np.all(np.abs(params.loc[:, 1:]) <= 1)
-    assert np.all(params.scale >= networks.MIN_WHERE_SCALE)
+    assert np.all(params.scale >= 0.01)
 
 
 def test_glimpse_decoder_starts_dark():
-    decoder = networks.GlimpseDecoder(
-        hidden_units=(6,), glimpse_shape=(3, 4, 2), output_bias=-2.0
+    decoder = GlimpseDecoder(
+        AIRConfig(decoder_units=(6,), glimpse_size=(3, 4), image_shape=(9, 9, 2))
     )
     decoder.build((None, 5))
     glimpses = decoder(tf.zeros([7, 5]))
@@ -77,10 +83,10 @@ def test_glimpse_decoder_starts_dark():
 
 @pytest.mark.parametrize("code", [0.0, 1e6, -1e6])
 def test_glimpse_encoder_scales_have_a_floor(code):
-    encoder = networks.GlimpseEncoder(hidden_units=(), z_what_size=2)
+    encoder = GlimpseEncoder(AIRConfig(encoder_units=(), z_what_size=2))
     encoder.build((None, 2, 2, 1))
     params = encoder(tf.fill([1, 2, 2, 1], code))
-    assert np.all(params.scale >= networks.MIN_WHAT_SCALE)
+    assert np.all(params.scale >= 0.001)
     assert np.isfinite(params.scale).all()
 
 
@@ -99,21 +105,23 @@ def test_cells_lie_on_a_grid_that_covers_the_canvas(shape, grid):
 
 @pytest.mark.parametrize("size", range(1, 101))
 def test_patches_are_cut_around_the_centres_of_cells(size):
-    ones = networks._patches(size).argmax(axis=2)  # [G, i], 0 where outside
-    inside = networks._patches(size).any(axis=2)
+    ones = cell_search._patches(size, 4, 14).argmax(axis=2)  # [G, i], 0 where outside
+    inside = cell_search._patches(size, 4, 14).any(axis=2)
     first = [
         row[seen][0] - np.flatnonzero(seen)[0]
         for row, seen in zip(ones, inside, strict=True)
     ]
     assert set(np.diff(first)) <= {4}
-    middle = np.array(first) + networks._PATCH / 2
-    centres = (networks._cells(size) + 1) * size / 2
+    middle = np.array(first) + 14 / 2
+    centres = (cell_search._centres(size, 4) + 1) * size / 2
     assert np.abs(middle - centres).max() <= 0.5 + 1e-6
-    assert first[0] <= 0 and first[-1] + networks._PATCH >= size
+    assert first[0] <= 0 and first[-1] + 14 >= size
 
 
 def _cells(*, pooling, shape, kernel=None):
-    cells = networks.CellSearch(pooling=pooling, hidden_units=(), scale_loc=0.5)
+    config = AIRConfig(look_pooling=pooling, where_prior_loc=(0.5, 0.0, 0.0))
+    cells = CellSearch(config, config.inference)
+    cells._mlp = MLP(hidden_units=(), output_units=4)  # linear, to set by hand
     cells.build((None, *shape))
     if kernel is not None:
         cells._mlp._output.set_weights([kernel, np.zeros(4, np.float32)])
@@ -173,9 +181,9 @@ def test_the_most_likely_cell_makes_the_guess():
 
 
 def test_where_head_starts_at_the_guess():
-    head = networks.WhereHead(hidden_units=())
+    head = WhereHead(AIRConfig(where_units=()))
     head.build((None, 4))
-    guess = networks.Guess(
+    guess = Guess(
         scale_logits=tf.constant([[0.0]]),
         centre=tf.constant([[0.1, -0.6]]),
         reach=tf.constant([[0.5]]),

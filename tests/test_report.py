@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -16,7 +17,7 @@ def page(learnt_run, held_out_scenes):
     images, counts = (part[:200] for part in held_out_scenes)
     air = learnt_run.load_model()
     some = ImageSet(images, counts)
-    result = evaluate(air, some) | {"warnings": ["Watch <this> & that."]}
+    result = dataclasses.replace(evaluate(air, some), warnings=["Watch <this> & that."])
     return report(air, some, result, "A run & <its> data"), result
 
 
@@ -24,10 +25,17 @@ def test_page_holds_figures_and_pictures(page):
     text, result = page
     assert "A run &amp; &lt;its&gt; data" in text
     assert "Watch &lt;this&gt; &amp; that." in text
-    for name, value in table_rows(result):
-        assert f"<td>{value}</td>" in text, name
+    for row in table_rows(result):
+        name = f'<th class="level-{row.level}">{row.name}</th>'
+        assert f"{name}<td>{row.value}</td>" in text, row
     assert len(re.findall('src="data:image/png;base64,', text)) >= 4
-    for heading in ("Best", "Typical", "Worst", "Counted wrong"):
+    for heading in (
+        "Calibration of q(n)",
+        "Best",
+        "Typical",
+        "Worst",
+        "Counted wrong",
+    ):
         assert f"<h2>{heading}</h2>" in text
 
 
@@ -36,9 +44,9 @@ def test_page_refers_to_nothing_outside(page):
     assert not re.search(r"https?://|<script|<link|@import|url\(", text)
 
 
-def test_unknown_counts_leave_out_what_needs_them(learnt_run, held_out_scenes):
+def test_without_counts_the_page_has_no_figures_of_counts(learnt_run, held_out_scenes):
     air, some = learnt_run.load_model(), ImageSet(held_out_scenes[0][:50])
-    result = evaluate(air, some) | {"warnings": []}
+    result = evaluate(air, some)
     text = report(air, some, result, "unlabelled")
     assert "confusion" not in text and "Counted wrong" not in text
     assert "<h2>Worst</h2>" in text
@@ -46,7 +54,7 @@ def test_unknown_counts_leave_out_what_needs_them(learnt_run, held_out_scenes):
 
 def test_images_without_objects_have_no_pictures(learnt_run):
     air, some = learnt_run.load_model(), ImageSet(np.zeros((5, 50, 50, 1), np.uint8))
-    result = evaluate(air, some) | {"warnings": []}
+    result = evaluate(air, some)
     assert "None of 5 images" in report(air, some, result, "empty")
 
 
@@ -99,7 +107,7 @@ def test_page_in_a_browser(page, browser, tmp_path):
         " [...t.querySelectorAll('tr')].slice(1).map(r =>"
         "  [...r.querySelectorAll('td')].map(c => +c.textContent.replace(',', ''))))"
     )
-    assert cells == [result["count_confusion"], result["count_confusion_sampled"]]
-    # Nothing is wider than the window, and the browser has nothing to complain of.
+    assert cells == [result.count_confusion, result.count_confusion_sampled]
+    # Nothing is wider than the window, and the browser reports no problem.
     assert run("return document.documentElement.scrollWidth <= innerWidth")
     assert not browser.get_log("browser")

@@ -1,10 +1,12 @@
+import dataclasses
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from air_tf.config import SceneConfig
-from air_tf.data.scenes import ObjectPool, compose_scene
+from air_tf.data.pool_scenes import ObjectPool, compose_scene
+from air_tf.data.scene_config import SceneConfig
 from air_tf.errors import InputError
 
 
@@ -124,17 +126,70 @@ def test_bytes_depend_on_seed_split_and_index_alone(pool):
         )
 
 
+@pytest.mark.parametrize(
+    "settings, all_orientations, expected",
+    [
+        ({}, False, "ddf482025f315e2cc24e92697b4ec84f2c76066499ac7bdd3597d18fe918e15c"),
+        (
+            {"overlap": True},
+            False,
+            "db9f35cf2d2beeb6ddcffec350ff830c75da997e7a79782a2555e9ef8feb0cdf",
+        ),
+        ({}, True, "9611d40074c7a1f8ea1a4504cc41853de54548ecce8ca808dfb364cd6b9e287b"),
+    ],
+)
+def test_bytes_are_those_of_version_0_1(pool, settings, all_orientations, expected):
+    """Results on a dataset stay comparable as long as its scenes stay the same."""
+    pool = dataclasses.replace(pool, all_orientations=all_orientations)
+    digest = hashlib.sha256()
+    for scene in _scenes(pool, SceneConfig(**settings), 20):
+        digest.update(scene.image.tobytes() + scene.segmentation.tobytes())
+    assert digest.hexdigest() == expected
+
+
+def test_attempts_limit_how_often_a_scene_is_drawn(pool):
+    """Three of these objects fit on this canvas, but seldom at the first attempt."""
+    crowded = SceneConfig(counts=(3,), canvas_size=(32, 32))
+    once = dataclasses.replace(crowded, place_attempts=1, scene_attempts=1)
+    assert all(len(scene.boxes) == 3 for scene in _scenes(pool, crowded, 20))
+    with pytest.raises(InputError, match="do not fit"):
+        _scenes(pool, once, 20)
+
+
+def test_shrink_has_a_lower_bound(pool):
+    """Ellipses are at most 20 pixels high, and N(1, 5) is below 1 half of the time."""
+    config = SceneConfig(counts=(1,), shrink=(1.0, 5.0), min_shrink=1.0)
+    boxes = np.concatenate([s.boxes for s in _scenes(pool, config, 100)])
+    assert (50 * (boxes[:, 2:] - boxes[:, :2])).max() == pytest.approx(20)
+    with pytest.raises(InputError, match="do not fit"):
+        _scenes(
+            pool, dataclasses.replace(config, min_shrink=0.1, scene_attempts=1), 100
+        )
+
+
 def test_too_many_objects_for_the_canvas(pool):
     config = SceneConfig(counts=(9,), canvas_size=(20, 20))
     with pytest.raises(
-        InputError, match="9 objects find no place on a canvas of 20x20"
+        InputError, match=r"^counts includes 9, but 9 objects do not fit .* 20x20"
     ):
         compose_scene(pool, config, split=0, index=0)
 
 
 @pytest.mark.parametrize(
     "field, value",
-    [("counts", ()), ("counts", (-1,)), ("shrink", (0.0, 0.1)), ("seed", -1)],
+    [
+        ("counts", ()),
+        ("counts", (-1,)),
+        ("canvas_size", (50,)),
+        ("overlap", 1),
+        ("place_attempts", 0),
+        ("scene_attempts", 0),
+        ("shrink", (0.0, 0.1)),
+        ("shrink", (1.3, -0.1)),
+        ("shrink", 1.3),
+        ("min_shrink", 0.0),
+        ("seed", -1),
+    ],
 )
 def test_settings_that_can_not_work(field, value):
     with pytest.raises(InputError, match=f"^{field} is "):

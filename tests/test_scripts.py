@@ -15,7 +15,7 @@ _SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 _SMALL = [
     "--glimpse_size=8,8",
     "--z_what_size=4",
-    "--recurrent_units=8",
+    "--look_units=8",
     "--where_units=8",
     "--encoder_units=8",
     "--decoder_units=8",
@@ -97,6 +97,9 @@ def test_predict(workplace):
         cwd=workplace,
     )
     # The broken one is named; the others are there.
+    lines = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["a.png", "b.png"]
+    assert lines[1].endswith(" objects, in out/b.json")
     _refused(result, "broken.png: not a PNG or JPEG picture")
     for name, size in (("a", (64, 32)), ("b", (16, 16))):
         answer = json.loads((workplace / "out" / f"{name}.json").read_text())
@@ -152,10 +155,10 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("train", ["--steps=-3"], ["--steps is -3; expected"]),
     ("train", ["--max_objects=0"], ["--max_objects is 0"]),
     ("train", ["--image_shape=50,x,1"], ["--image_shape is '50,x,1'"]),
-    ("train", ["--dataset=file"], ["--data_file is None; expected a path"]),
+    ("train", ["--dataset=file"], ["--data_file is missing; expected a path"]),
     ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
     ("train", ["stray"], ["argument 'stray' is not a flag"]),
-    ("train", ["--preset=huge"], ["--preset is 'huge'; expected default or paper"]),
+    ("train", ["--preset=huge"], ["--preset is 'huge'; expected default, mnist"]),
     (
         "train",
         ["--image_shape=9,9,1"],
@@ -165,9 +168,14 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("predict", ["a.png"], ["--model_dir is missing"]),
     ("export", ["--model_dir=run"], ["--export_dir is missing"]),
     ("convert", ["--model_dir=run"], ["--output is missing"]),
-    ("check_export", [], ["0 folders are named; expected one"]),
+    (
+        "convert",
+        ["--model_dir=run", "--output=x.tflite", "--num_calibration_images=9"],
+        ["--num_calibration_images is 9; expected nothing unless --format is int8"],
+    ),
+    ("check_export", [], ["0 folders are given; expected one"]),
     ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
-    ("serving_client", ["--server=a:1"], ["no picture is named"]),
+    ("serving_client", ["--server=a:1"], ["no picture is given"]),
     ("prepare_data", [], ["--dataset is missing"]),
     ("benchmark", [], ["expected one of --reliability, --objectives", "found none"]),
     ("benchmark", ["--step", "--edge"], ["found step and edge"]),
@@ -175,7 +183,7 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     (
         "benchmark",
         ["--objectives", "--output_dir=out", "--objective=nvil"],
-        ["--objective is given; expected none"],
+        ["--objective is given; expected nothing"],
     ),
     ("downstream", [], ["--output_dir is missing"]),
     ("downstream", ["--output_dir=out", "--seed=3"], ["--seed is given"]),
@@ -195,7 +203,7 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     (
         "train",
         ["--objective=nvil", "--num_particles=3"],
-        ["--num_particles is 3; expected nothing with objective nvil"],
+        ["--num_particles is given; expected nothing with --objective nvil"],
     ),
     (
         "train",
@@ -203,20 +211,37 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         ["--num_particles is 1; expected a whole number of at least 2"],
     ),
     (
+        "train",
+        ["--recurrent_units=8"],
+        ["--recurrent_units is given; expected nothing with --inference difference"],
+    ),
+    (
+        "train",
+        ["--preset=paper", "--cell_patch=8"],
+        ["--cell_patch is given; expected nothing with --inference recurrent"],
+    ),
+    (
+        "train",
+        ["--count_update=gradient", "--count_loss_weight=3"],
+        ["--count_loss_weight is 3.0; expected nothing unless --count_update is"],
+    ),
+    ("train", ["--inference=magic"], ["--inference is 'magic'; expected difference"]),
+    ("train", ["--max_steps_per_image=4"], ["--max_steps_per_image is now --max_obj"]),
+    (
         "evaluate",
         ["--model_dir=run", "--output=e.json", "--report=e.json"],
-        ["--report e.json is --output, too"],
+        ["--report e.json is also --output"],
     ),
     (
         "evaluate",
         ["--model_dir=run", "--num_samples=9"],
-        ["--num_samples is given; expected none without --bound=iwae"],
+        ["--num_samples is given; expected nothing without --bound=iwae"],
     ),
-    ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is named"]),
+    ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is given"]),
     (
         "evaluate",
         ["--model_dir=run", "--output=none/e.json"],
-        ["--output none/e.json: none is not a folder"],
+        ["--output none/e.json can't be written: none is not a"],
     ),
     (
         "evaluate",

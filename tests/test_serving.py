@@ -1,12 +1,13 @@
-"""The exported model served over both protocols, and the client that asks.
+"""The exported model behind servers of both protocols, and the client.
 
-Servers load it through a session, as TF Serving does: KServe over REST, an emulator
-of TF Serving over gRPC, and TF Serving itself where a container is named by the
-environment variable AIR_TF_TEST_SERVING_IMAGE.
+Servers load it in a session, as TF Serving does: KServe over REST, an emulator of TF
+Serving over gRPC, and TF Serving itself if the environment variable
+AIR_TF_TEST_SERVING_IMAGE names a container image.
 """
 
 import concurrent.futures
 import contextlib
+import http.server
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 import venv
 
@@ -32,8 +34,8 @@ from tensorflow_serving.apis import (
 )
 
 from air_tf.data.user_images import read_picture
-from air_tf.deployment.client import GrpcClient, RestClient, ServerError, to_bytes
-from air_tf.errors import InputError
+from air_tf.deployment.client import GrpcClient, RestClient, to_bytes
+from air_tf.errors import InputError, ServerError
 from air_tf.visualization.drawing import to_picture_bytes
 from benchmarks.emulator import Emulator
 
@@ -69,7 +71,7 @@ def _process(command, address, log):
 
 @pytest.fixture(scope="module")
 def kserve_python(tmp_path_factory):
-    """An environment with KServe, which borrows TensorFlow from this one."""
+    """An environment with KServe that uses this environment's TensorFlow."""
     folder = tmp_path_factory.mktemp("kserve")
     venv.create(folder, with_pip=True)
     (packages,) = folder.glob("lib/python*/site-packages")
@@ -167,13 +169,13 @@ def test_served_answers_are_those_of_keras(
 def test_served_pictures_that_are_refused(client, pictures):
     huge = to_picture_bytes(np.zeros((10_000, 10_000, 1), np.uint8))
     for bad in (b"", b"no picture", pictures[1][:-12], huge):
-        with pytest.raises(InputError, match=r"the server refuses it: .*image_bytes"):
+        with pytest.raises(InputError, match=r"refused by the server: .*image_bytes"):
             client.infer_bytes(bad)
     assert client.infer_bytes(pictures[0]).num_objects.shape == (1,)
 
 
 def test_pictures_are_sent_upright(tmp_path):
-    """As read_picture reads them: what only EXIF turns is turned before."""
+    """Pictures that EXIF data rotate are rotated before they are sent."""
     rows = np.arange(200, dtype=np.uint8).reshape(20, 10)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -198,6 +200,76 @@ def test_no_server(kind):
             kind(address, "air", timeout=5)
 
 
+@contextlib.contextmanager
+def _overloaded_grpc(num_refusals):
+    """A gRPC server that is unavailable at first; yields its address and requests."""
+    requests_seen = []
+
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            requests_seen.append(request)
+            if len(requests_seen) <= num_refusals:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "queue\nfull")
+            return predict_pb2.PredictResponse()
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        Service(), server
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", requests_seen
+    server.stop(0).wait()
+
+
+@contextlib.contextmanager
+def _overloaded_rest(num_refusals):
+    requests_seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests_seen.append(body)
+            refuse = len(requests_seen) <= num_refusals
+            answer = (
+                b'{"error": "queue\\nfull"}' if refuse else b'{"predictions": [{}]}'
+            )
+            self.send_response(503 if refuse else 200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Retry-After", "3600")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}", requests_seen
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "kind, overloaded",
+    [(GrpcClient, _overloaded_grpc), (RestClient, _overloaded_rest)],
+)
+def test_an_overloaded_server_is_asked_four_times(kind, overloaded):
+    with overloaded(9) as (server, requests_seen):
+        client = kind(server, "air", timeout=10)
+        with pytest.raises(
+            ServerError, match=r"UNAVAILABLE after 4 attempts \(queue full\)$"
+        ):
+            client.infer_bytes(b"picture")
+        assert len(requests_seen) == 4
+    # The third answer comes through; it is not that of a model.
+    with overloaded(2) as (server, requests_seen):
+        client = kind(server, "air", timeout=10)
+        with pytest.raises(ServerError, match="answer is not that of an AIR model"):
+            client.infer_bytes(b"picture")
+        assert len(requests_seen) == 3
+        assert requests_seen[0] == requests_seen[2]
+
+
 def test_a_server_that_comes_up_late(exported, pictures):
     port = _free_port()
     client = GrpcClient(f"127.0.0.1:{port}", "air", timeout=10)
@@ -210,18 +282,21 @@ def test_a_server_that_comes_up_late(exported, pictures):
         assert asked.result(timeout=20).num_objects.shape == (1,)
 
 
-def test_another_model(emulator, kserve, pictures):
+def test_an_unknown_model(emulator, kserve, pictures):
     with pytest.raises(ServerError, match="NOT_FOUND: Servable not found"):
         GrpcClient(emulator, "fire", timeout=5).infer_bytes(pictures[0])
     with pytest.raises(ServerError, match="404"):
         RestClient(kserve, "fire", timeout=5).infer_bytes(pictures[0])
 
 
-def test_a_server_that_takes_too_long(pictures):
+@pytest.mark.parametrize("kind", [GrpcClient, RestClient])
+def test_a_server_that_takes_too_long(kind, pictures):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server = f"127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
         with pytest.raises(ServerError, match=r"no answer within 0\.3 s"):
-            RestClient(server, "air", timeout=0.3).infer_bytes(pictures[0])
+            kind(server, "air", timeout=0.3).infer_bytes(pictures[0])
+        assert time.monotonic() - start < 2
 
 
 # The emulator itself.
@@ -276,7 +351,7 @@ def test_requests_that_are_refused(exported, batching, inputs, how, code, words)
 
 
 def test_batches_are_answered_apart(exported, held_out_scenes, learnt_run):
-    """Many at once, bad ones among them: each gets its own answer."""
+    """Good and bad requests at the same time: each gets its own answer."""
     images = held_out_scenes[0][:60].astype(np.float32) / 255
     wanted = learnt_run.load_model().infer(images, batch_size=1)
     with Emulator(exported, batching=True) as server:

@@ -1,4 +1,4 @@
-"""The graph of what is exported, through a session as a server runs it."""
+"""The exported graph, run in a session as a server runs it."""
 
 import io
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pathlib
 
@@ -6,10 +7,12 @@ import pytest
 from PIL import Image
 
 from air_tf.config import DataConfig
-from air_tf.data import origins, sources
+from air_tf.config.datasets import BUILDERS, USER_SOURCES
+from air_tf.data import origins, sources, sprites
 from air_tf.data.multi_mnist import Builder
 from air_tf.data.scenes import SPLITS
-from air_tf.errors import InputError
+from air_tf.data.sprite_scenes import compose_sprites
+from air_tf.errors import InputError, OutputError
 from air_tf.structs import ImageSet
 
 # A TFDS data_dir with mnist/3.0.1, and MNIST's original files, for the tests
@@ -47,12 +50,18 @@ def test_too_few_images_to_train_on(tmp_path):
 def test_fingerprint_tells_images_from_each_other():
     one = ImageSet(np.zeros((2, 3, 4, 1), np.uint8))
     assert sources.fingerprint(one) == sources.fingerprint(ImageSet(one.images.copy()))
+    # As stored in the config.json of earlier runs.
+    assert sources.fingerprint(one) == (
+        "54e167ba573ea61da87db1468fa18b8904083eec1a6737970cd8889ce6c4f5b8"
+    )
     for other in (one.images + 1, one.images.reshape(2, 4, 3, 1)):
         assert sources.fingerprint(one) != sources.fingerprint(ImageSet(other))
 
 
 def test_unknown_split():
-    with pytest.raises(InputError, match="split is 'all'"):
+    with pytest.raises(
+        InputError, match=r"^split is 'all'; expected train, validation or test$"
+    ):
         sources.load_splits(DataConfig(), ["all"], image_shape=(50, 50, 1))
 
 
@@ -75,7 +84,7 @@ def test_no_network_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(InputError, match="can't be downloaded") as error:
         sources.prepare("multi_mnist", data_dir=str(tmp_path))
-    for way in ("--data_dir", "--manual_dir", "--dataset=multi_digits"):
+    for way in ("`data_dir`", "`manual_dir`", "`dataset` multi_digits"):
         assert way in str(error.value)
 
 
@@ -93,14 +102,78 @@ def test_manual_dir_with_other_files(tmp_path):
         sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir=files)
     for name in origins.MNIST.files[2:]:
         (tmp_path / "files" / name).write_text("hi")
-    with pytest.raises(InputError, match="from which MNIST can't be prepared") as error:
+    with pytest.raises(InputError, match="MNIST can't be prepared") as error:
         sources.prepare("multi_mnist", data_dir=str(tmp_path), manual_dir=files)
     assert files in str(error.value)
 
 
 def test_manual_dir_of_scenes_that_need_none(tmp_path):
-    with pytest.raises(InputError, match="expected none for sprites"):
+    with pytest.raises(InputError, match="expected nothing with sprites") as error:
         sources.prepare("sprites", data_dir=str(tmp_path), manual_dir=str(tmp_path))
+    assert error.value.field == "manual_dir"
+
+
+def test_every_dataset_is_registered():
+    folders = pathlib.Path(sources.__file__).parent.glob("*/*_dataset_builder.py")
+    assert sorted(path.parent.name for path in folders) == sorted(BUILDERS)
+    assert set(USER_SOURCES.values()) < {f.name for f in dataclasses.fields(DataConfig)}
+
+
+@pytest.mark.parametrize(
+    "dataset, expected",
+    [
+        ("cifar", "expected multi_digits, .*, sprites, file or folder$"),
+        ("sprites/0-9", "sprites has the configurations 0-3, "),
+    ],
+)
+def test_unknown_dataset(dataset, expected):
+    with pytest.raises(InputError, match=f"^dataset is '{dataset}'; {expected}"):
+        sources.prepare(dataset)
+
+
+def test_user_images_without_a_path():
+    with pytest.raises(InputError, match=r"^dataset is .*; expected file or folder$"):
+        sources.load_user_images(DataConfig(), image_shape=(50, 50, 1))
+
+
+def test_data_dir_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/sprites.*: can't be written"):
+        sources.prepare("sprites", data_dir=str(tmp_path / "file"))
+
+
+def test_details_are_read_if_wanted(tmp_path, monkeypatch):
+    """Scenes come in the order of TFDS' shuffle: found by their pixels."""
+    (config,) = (c for c in sprites.Builder.BUILDER_CONFIGS if c.name == "0-3")
+    few = {"train": 12, "validation": 2, "test": 12}
+    monkeypatch.setattr(config, "num_scenes", few)
+    found = sources.load_splits(
+        DataConfig(dataset="sprites"),
+        {"train", "test"},
+        image_shape=(50, 50, 3),
+        data_dir=str(tmp_path),
+        with_details={"test"},
+    )
+    assert found["train"].labels is None and found["train"].segmentation is None
+    for split, images in found.items():
+        scenes = [
+            compose_sprites(config.scenes, i, split=SPLITS.index(split))
+            for i in range(12)
+        ]
+        order = sorted(range(12), key=lambda i: scenes[i].image.tobytes())
+        rows = sorted(range(12), key=lambda i: images.images[i].tobytes())
+        for i, row in zip(order, rows, strict=True):
+            scene, count = scenes[i], len(scenes[i].boxes)
+            np.testing.assert_array_equal(images.images[row], scene.image)
+            assert images.counts[row] == count
+            np.testing.assert_array_equal(images.boxes[row, :count], scene.boxes)
+            assert not images.boxes[row, count:].any()
+            if split == "test":
+                np.testing.assert_array_equal(images.labels[row, :count], scene.labels)
+                assert not images.labels[row, count:].any()
+                np.testing.assert_array_equal(
+                    images.segmentation[row], scene.segmentation[..., 0]
+                )
 
 
 def _link_mnist(tmp_path):

@@ -5,6 +5,14 @@ import tensorflow as tf
 from air_tf.model import spatial
 
 
+def extract_glimpses(images, windows, size):
+    return spatial.extract_glimpses(images, windows, size, min_scale=0.02)
+
+
+def place_glimpses(glimpses, windows, size):
+    return spatial.place_glimpses(glimpses, windows, size, min_scale=0.02)
+
+
 def _naive(images, row_points, column_points):
     """Bilinear sampling pixel by pixel, everything outside being 0."""
     n, height, width, channels = images.shape
@@ -40,7 +48,7 @@ def test_extract_is_bilinear_sampling(windows, channels):
     expected = _naive(
         images, scale * _centres(5) + shift_y, scale * _centres(7) + shift_x
     )
-    glimpses = spatial.extract_glimpses(images, windows, (5, 7))
+    glimpses = extract_glimpses(images, windows, (5, 7))
     np.testing.assert_allclose(glimpses, expected, atol=1e-5)
 
 
@@ -51,7 +59,7 @@ def test_place_is_bilinear_sampling_of_the_inverse(windows, channels):
     expected = _naive(
         glimpses, (_centres(11) - shift_y) / scale, (_centres(17) - shift_x) / scale
     )
-    placed = spatial.place_glimpses(glimpses, windows, (11, 17))
+    placed = place_glimpses(glimpses, windows, (11, 17))
     np.testing.assert_allclose(placed, expected, atol=1e-4)
 
 
@@ -59,17 +67,17 @@ def test_the_whole_window_copies_the_image():
     images = np.random.default_rng(0).random((1, 6, 8, 1), np.float32)
     window = tf.constant([[1.0, 0.0, 0.0]])
     np.testing.assert_allclose(
-        spatial.extract_glimpses(images, window, (6, 8)), images, atol=1e-6
+        extract_glimpses(images, window, (6, 8)), images, atol=1e-6
     )
     np.testing.assert_allclose(
-        spatial.place_glimpses(images, window, (6, 8)), images, atol=1e-6
+        place_glimpses(images, window, (6, 8)), images, atol=1e-6
     )
 
 
 def test_shift_y_moves_down_and_shift_x_moves_right():
     # Half the canvas, centred at a quarter from the top, three quarters across.
     glimpse = tf.ones([1, 4, 4, 1])
-    canvas = spatial.place_glimpses(glimpse, tf.constant([[0.5, -0.5, 0.5]]), (8, 8))
+    canvas = place_glimpses(glimpse, tf.constant([[0.5, -0.5, 0.5]]), (8, 8))
     rows, columns = np.nonzero(canvas[0, :, :, 0].numpy() > 0.5)
     assert (rows.min(), rows.max()) == (0, 3)
     assert (columns.min(), columns.max()) == (4, 7)
@@ -84,8 +92,8 @@ def test_gradient_of_a_window_is_that_of_differences():
     window = tf.Variable([[0.52, 0.113, -0.071]], dtype=tf.float64)
 
     def loss():
-        glimpse = spatial.extract_glimpses(image, window, (6, 6))
-        placed = spatial.place_glimpses(glimpse, window, (6, 6))
+        glimpse = extract_glimpses(image, window, (6, 6))
+        placed = place_glimpses(glimpse, window, (6, 6))
         return tf.reduce_sum((placed - target) ** 2)
 
     with tf.GradientTape() as tape:
@@ -106,7 +114,7 @@ def test_gradient_of_a_window_is_that_of_differences():
 def test_a_scale_of_nothing_gives_finite_values_and_gradients(scale):
     window = tf.Variable([[scale, 0.0, 0.0]])
     with tf.GradientTape() as tape:
-        canvas = spatial.place_glimpses(tf.ones([1, 4, 4, 1]), window, (8, 8))
+        canvas = place_glimpses(tf.ones([1, 4, 4, 1]), window, (8, 8))
         total = tf.reduce_sum(canvas)
     assert np.isfinite(total.numpy())
     assert np.isfinite(tape.gradient(total, window).numpy()).all()

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 
+from air_tf.config import RecurrentConfig
 from air_tf.evaluation.evaluate import evaluate
 from air_tf.evaluation.table import format_table
 from air_tf.inference.steps import canvases_by_step, errors_by_step
@@ -22,17 +23,22 @@ def test_canvases_grow_to_the_reconstruction(small_config):
 
 
 def test_errors_begin_empty_and_end_as_reconstruction(small_config, images):
-    config = dataclasses.replace(small_config, inference="recurrent")
+    config = dataclasses.replace(small_config, inference=RecurrentConfig())
     air = AIR(config)
-    # The logit of presence: h stays near 0, so that every step finds an object.
-    air.attend._where_head._mlp._output.bias.assign([9.0] + [0.0] * 6)
-    errors = errors_by_step(air, images, max_objects=2)
-    result = evaluate(air, ImageSet(images), max_objects=2)
-    assert result["mean_num_objects"] == 2.0
-    assert len(set(errors)) == 3
-    np.testing.assert_allclose(errors[0], result["empty_canvas_error"], rtol=1e-5)
-    np.testing.assert_allclose(errors[-1], result["reconstruction_error"], rtol=1e-5)
-    table = format_table(result | {"reconstruction_error_by_step": errors})
+    # The logit of presence: h stays near 0, so that every attend step finds an object.
+    air.attend.search._where_head._mlp._output.bias.assign([9.0] + [0.0] * 6)
+    scenes = air.infer(images, max_objects=2)
+    errors = errors_by_step(air, images, scenes)
+    assert errors.shape == (5, 3)
+    result = evaluate(air, ImageSet(images), max_objects=2, batch_size=2, by_step=True)
+    assert result.mean_num_objects == 2.0
+    by_step = result.reconstruction_error_by_step
+    assert len(set(by_step)) == 3
+    np.testing.assert_allclose(by_step, errors.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(by_step[0], result.empty_canvas_error, rtol=1e-5)
+    np.testing.assert_allclose(by_step[-1], result.reconstruction_error, rtol=1e-5)
+    table = format_table(result)
     for step in (1, 2):
-        assert f"  after step {step} " in table
-        assert f"{errors[step]:.5f}" in table
+        assert f"  after attend step {step} " in table
+        assert f"{by_step[step]:.5f}" in table
+    assert evaluate(air, ImageSet(images)).reconstruction_error_by_step is None

@@ -165,6 +165,9 @@ def test_folder_in_order_of_names(tmp_path):
 def test_folders_that_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_folder(tmp_path / "none", _SHAPE)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: is a file; expected a folder"):
+        read_folder(tmp_path / "file", _SHAPE)
     with pytest.raises(InputError, match=r"holds no \.png"):
         read_folder(tmp_path, _SHAPE)
     (tmp_path / "bad.png").write_bytes(b"x")

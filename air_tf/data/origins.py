@@ -1,4 +1,4 @@
-"""Other people's datasets that scenes are composed of, had through TFDS."""
+"""Third-party datasets that scenes are composed of, downloaded by TFDS."""
 
 import os
 from typing import NamedTuple
@@ -12,9 +12,9 @@ class Origin(NamedTuple):
     """A dataset of TFDS."""
 
     title: str
-    name: str  # with its version
-    host: str  # it is downloaded from
-    files: tuple[str, ...]
+    name: str  # with its version, as for `tfds.builder`
+    host: str  # that it is downloaded from
+    files: tuple[str, ...]  # its original files
 
 
 MNIST = Origin(
@@ -47,18 +47,20 @@ OMNIGLOT = Origin(
 )
 
 
-def fetch(origin: Origin, data_dir, manual_dir: str | None) -> None:
-    """Downloads and prepares it, if it is not there yet.
+def fetch(
+    origin: Origin, data_dir: str | os.PathLike | None, manual_dir: str | None
+) -> None:
+    """Downloads and prepares a third-party dataset, unless it is there already.
 
     Args:
       origin: which.
-      data_dir: of TFDS.
-      manual_dir: a folder with its original files, used instead of a download.
+      data_dir: of TFDS; its own default if None.
+      manual_dir: folder with its original files, used instead of a download.
 
     Raises:
-      InputError: if it can't be had.
+      InputError: if it can't be downloaded, or the files can't be used.
     """
-    # Here, since importing TFDS takes seconds that users' own files don't need.
+    # Imported here: it takes seconds, and users' own images don't need it.
     import tensorflow_datasets as tfds
 
     if manual_dir is not None:
@@ -73,30 +75,31 @@ def fetch(origin: Origin, data_dir, manual_dir: str | None) -> None:
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
         )
     except Exception as error:
-        # Whatever the download layers raise; all of them mean the same here.
+        # The layers below raise many types, all for the same reason.
         if manual_dir is not None:
             raise InputError(
-                f"manual_dir is {manual_dir!r}, from which {origin.title} can't be "
-                f"prepared ({type(error).__name__}); expected its original files, "
-                "complete"
+                f"is {manual_dir!r}, but {origin.title} can't be prepared from its "
+                f"files ({type(error).__name__}); expected the complete original files",
+                field="manual_dir",
             ) from error
         raise InputError(_no_download(origin, error)) from error
 
 
 def _check_files(origin: Origin, folder: str) -> None:
-    """What is not there would be downloaded."""
+    """Refuses an incomplete folder, since TFDS would download what is missing."""
     if not os.path.isdir(folder):
-        raise InputError(f"manual_dir is {folder!r}; expected a folder")
+        raise InputError(f"is {folder!r}; expected a folder", field="manual_dir")
     missing = [name for name in origin.files if name not in os.listdir(folder)]
     if missing:
         raise InputError(
-            f"manual_dir is {folder!r}, where {', '.join(missing)} is missing; "
-            f"expected {origin.title}'s files {', '.join(origin.files)}"
+            f"is {folder!r}, where {', '.join(missing)} is missing; expected the files "
+            f"of {origin.title}: {', '.join(origin.files)}",
+            field="manual_dir",
         )
 
 
 def _require_network(origin: Origin) -> None:
-    """Fails at once where TFDS would try again for minutes."""
+    """Fails at once if there is no network; TFDS would retry for minutes."""
     import requests
 
     try:
@@ -107,9 +110,9 @@ def _require_network(origin: Origin) -> None:
 
 def _no_download(origin: Origin, error: Exception) -> str:
     return (
-        f"{origin.title} is not in the data_dir, and can't be downloaded "
-        f"({type(error).__name__}); expected the --data_dir that has it. Without a "
-        f"network, put a prepared {origin.name.replace(':', '/')} into one, or its "
-        "original files into a folder and run scripts/prepare_data.py "
-        "--manual_dir=FOLDER; --dataset=multi_digits needs no download"
+        f"{origin.title} is not in `data_dir` and can't be downloaded "
+        f"({type(error).__name__}). Without a network, either copy a prepared "
+        f"{origin.name.replace(':', '/')} into `data_dir`, or give a folder with "
+        "the original files to scripts/prepare_data.py as `manual_dir`, or choose "
+        "`dataset` multi_digits or sprites, which download nothing"
     )

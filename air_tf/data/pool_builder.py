@@ -3,13 +3,15 @@
 import abc
 import functools
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from air_tf.config import SceneConfig
+from air_tf.config.checks import one_of
+from air_tf.data.pool_scenes import ObjectPool, compose_scene
 from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
-from air_tf.data.scenes import SPLITS, ObjectPool, Scene, compose_scene
+from air_tf.data.scene_config import SceneConfig
+from air_tf.data.scenes import SPLITS, Scene
 
 
 def scene_configs(
@@ -18,66 +20,70 @@ def scene_configs(
     default: str = "0-2",
     shrink: tuple[float, float] = SceneConfig.shrink,
 ) -> list[SceneBuilderConfig]:
-    """The forms that every kind of object comes in.
+    """The configurations of every dataset of this kind.
 
     Args:
-      num_scenes: for each split.
-      default: the form that comes first.
-      shrink: mean and deviation of what a picture's size is divided by.
+      num_scenes: how many scenes there are in each split.
+      default: name of the configuration that comes first.
+      shrink: see `SceneConfig`.
     """
-    counts = {
-        "0-2": (0, 1, 2),
-        "0-3": (0, 1, 2, 3),
-        "0_1_3": (0, 1, 3),
-        **{str(n): (n,) for n in range(1, 6)},
-    }
-    settings = {name: {"counts": value} for name, value in counts.items()}
-    settings["0-2_overlap"] = {"counts": (0, 1, 2), "overlap": True}
-    settings["0-3_overlap"] = {"counts": (0, 1, 2, 3), "overlap": True}
-    half, double = (tuple(by * value for value in shrink) for by in (2, 0.5))
-    settings["0-2_half_size"] = {"counts": (0, 1, 2), "shrink": half}
-    settings["1_double_size"] = {"counts": (1,), "shrink": double}
-    settings["0-5_100x100"] = {
-        "counts": (0, 1, 2, 3, 4, 5),
-        "canvas_size": (100, 100),
+    settings: dict[str, dict[str, Any]] = {
+        "0-2": {"counts": (0, 1, 2)},
+        "0-3": {"counts": (0, 1, 2, 3)},
+        "0_1_3": {"counts": (0, 1, 3)},
+        **{str(n): {"counts": (n,)} for n in range(1, 6)},
+        "0-2_overlap": {"counts": (0, 1, 2), "overlap": True},
+        "0-3_overlap": {"counts": (0, 1, 2, 3), "overlap": True},
+        "0-2_half_size": {"counts": (0, 1, 2), "shrink": _times(2, shrink)},
+        "1_double_size": {"counts": (1,), "shrink": _times(0.5, shrink)},
+        "0-5_100x100": {"counts": (0, 1, 2, 3, 4, 5), "canvas_size": (100, 100)},
     }
     settings = {default: settings.pop(default), **settings}
+    scenes = {
+        name: SceneConfig(**{"shrink": shrink, **values})
+        for name, values in settings.items()
+    }
     return [
         SceneBuilderConfig(
             name=name,
-            description=_describe(scenes),
-            scenes=scenes,
+            description=_describe(config),
+            scenes=config,
             num_scenes=num_scenes,
         )
-        for name, scenes in (
-            (name, SceneConfig(**{"shrink": shrink, **values}))
-            for name, values in settings.items()
-        )
+        for name, config in scenes.items()
     ]
 
 
+def _times(factor: float, shrink: tuple[float, float]) -> tuple[float, float]:
+    mean, deviation = shrink
+    return factor * mean, factor * deviation
+
+
 def _describe(scenes: SceneConfig) -> str:
-    counts = ", ".join(str(n) for n in scenes.counts)
+    counts = one_of(str(n) for n in scenes.counts)
     height, width = scenes.canvas_size
-    place = "may overlap" if scenes.overlap else "apart, anywhere"
-    return f"{counts} objects on {height}x{width}; {place}."
+    may_overlap = "may overlap" if scenes.overlap else "do not overlap"
+    return (
+        f"Number of objects: {counts}. Canvas: {height}x{width} pixels. Objects "
+        f"{may_overlap}. Their pictures are divided in size by "
+        f"N({scenes.shrink[0]:g}, {scenes.shrink[1]:g})."
+    )
 
 
-class PoolBuilder(SceneBuilder, skip_registration=True):
-    """Builds scenes of objects that the train, validation and test splits
-    do not share."""
+class PoolBuilder(SceneBuilder):
+    """Builds scenes from pictures of objects; no object is in two splits."""
 
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES: ClassVar = {
         "1.0.0": "First version.",
-        "1.1.0": "With a segmentation; images are the same.",
+        "1.1.0": "Adds segmentations; images are unchanged.",
     }
 
     @abc.abstractmethod
     def _object_pools(self) -> dict[str, ObjectPool]:
-        """Objects of each split; none is in two of them."""
+        """The objects of each split; none is in two splits."""
 
-    def _object_features(self):
+    def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {"label": tfds.features.ClassLabel(num_classes=10)}
 
     def _composers(self) -> dict[str, Callable[[int], Scene]]:

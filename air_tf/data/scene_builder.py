@@ -1,45 +1,48 @@
-"""What the TFDS builders of composed scenes share."""
+"""What the TFDS builders of all generated scenes share."""
 
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from air_tf.config import SceneConfig, SpriteConfig
 from air_tf.data.origins import Origin
+from air_tf.data.scene_config import CommonConfig
 from air_tf.data.scenes import Scene
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SceneBuilderConfig(tfds.core.BuilderConfig):
-    """One form of the scenes.
+    """One configuration of a dataset of scenes.
 
     Attributes:
       scenes: how they are composed.
-      num_scenes: how many, for each split.
+      num_scenes: how many there are in each split.
     """
 
-    scenes: SceneConfig | SpriteConfig
+    scenes: CommonConfig
     num_scenes: Mapping[str, int]
 
 
-class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Builds scenes of objects and says what is in them."""
+class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
+    """Builds scenes of objects, with counts, boxes, classes and segmentations."""
 
     CHANNELS = 1
-    # Of other people's data; None where scenes need no download.
+    # The third-party dataset that scenes are composed of; None if none is needed.
     ORIGIN: ClassVar[Origin | None] = None
 
     @abc.abstractmethod
     def _composers(self) -> dict[str, Callable[[int], Scene]]:
-        """For each split, what composes its scene of a number."""
+        """For each split, a function from the number of a scene to the scene."""
 
     @abc.abstractmethod
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """What is known of an object beside its box: fields of `Scene`."""
+        """Features of an object in addition to its box.
+
+        A feature `label` is read from the field `labels` of `Scene`, and so on.
+        """
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.scenes.canvas_size
@@ -47,7 +50,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(*size, self.CHANNELS)),
-                    # 0 is the background, k object k of `objects`, from 1 on.
+                    # 0 is the background, k + 1 is object k of `objects`.
                     "segmentation": tfds.features.Image(shape=(*size, 1)),
                     "count": tfds.features.Scalar(dtype=np.int64),
                     "objects": tfds.features.Sequence(
@@ -58,7 +61,9 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             supervised_keys=("image", "count"),
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         del dl_manager
         return {
             split: self._generate_examples(
@@ -69,13 +74,13 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(
         self, compose: Callable[[int], Scene], num_scenes: int
-    ) -> Iterator:
-        known = list(self._object_features())
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        names = list(self._object_features())
         for index in range(num_scenes):
             scene = compose(index)
             objects = [
                 {"bbox": tfds.features.BBox(*box.tolist())}
-                | {name: getattr(scene, f"{name}s")[k] for name in known}
+                | {name: getattr(scene, f"{name}s")[k] for name in names}
                 for k, box in enumerate(scene.boxes)
             ]
             yield (

@@ -1,16 +1,19 @@
-"""Readers of users' own pictures.
+"""Readers of users' own images.
 
-Nothing is trusted: sizes are checked before pixels are read, and nothing is
+The files are not trusted: sizes are checked before pixels are read, and nothing is
 unpickled.
 """
 
+import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from air_tf.config.checks import one_of
 from air_tf.errors import InputError
 from air_tf.images import MAX_FILE_PIXELS
 from air_tf.structs import ImageSet
@@ -19,24 +22,26 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_FILE_BYTES = 8 * 2**30
 
 
-def read_picture(path: str | pathlib.Path) -> Image.Image:
-    """Reads a PNG or JPEG, as "RGB"; what is transparent lies on black.
+def read_picture(path: str | os.PathLike) -> Image.Image:
+    """Reads a PNG or JPEG file, in mode "RGB"; transparent pixels become black.
+
+    A rotation that is stored as EXIF data is applied.
 
     Raises:
-      InputError: naming the file, if it is not such a picture.
+      InputError: if the file can't be read or is too large.
     """
     try:
         with Image.open(path, formats=["PNG", "JPEG"]) as picture:
             if picture.width * picture.height > MAX_FILE_PIXELS:
                 raise InputError(
-                    f"{path}: {picture.width}x{picture.height} pixels; expected at "
+                    f"{path}: has {picture.width}x{picture.height} pixels; expected at "
                     f"most {MAX_FILE_PIXELS}"
                 )
             return _to_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: a folder; expected a PNG or JPEG file") from None
+        raise InputError(f"{path}: is a folder; expected a PNG or JPEG file") from None
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a PNG or JPEG picture") from None
     except Image.DecompressionBombError as error:
@@ -46,10 +51,10 @@ def read_picture(path: str | pathlib.Path) -> Image.Image:
 
 
 def fit_picture(picture: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Stretches an "RGB" picture to a canvas.
+    """Resizes a picture to a canvas; its aspect ratio may change.
 
     Args:
-      picture: of any size.
+      picture: of mode "RGB" and any size.
       image_shape: (H, W, C) of the canvas; C is 1 for grey and 3 for colour.
 
     Returns:
@@ -61,7 +66,7 @@ def fit_picture(picture: Image.Image, image_shape: tuple[int, int, int]) -> np.n
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise InputError(
-            f"pictures have 1 or 3 channels, but the canvas has {channels}"
+            f"pictures can be used with 1 or 3 channels, but the canvas has {channels}"
         )
     fitted = picture.convert("L") if channels == 1 else picture
     fitted = fitted.resize((width, height), Image.Resampling.BILINEAR)
@@ -69,7 +74,7 @@ def fit_picture(picture: Image.Image, image_shape: tuple[int, int, int]) -> np.n
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip
+    if picture.mode.startswith("I"):  # 16 bits, which `convert` would clip
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
@@ -78,40 +83,52 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def read_folder(
-    path: str | pathlib.Path, image_shape: tuple[int, int, int]
-) -> ImageSet:
-    """Reads all PNG and JPEG files of a folder, in the order of their names.
+def read_folder(path: str | os.PathLike, image_shape: tuple[int, int, int]) -> ImageSet:
+    """Reads all PNG and JPEG files of a folder, sorted by name.
+
+    Args:
+      path: of the folder.
+      image_shape: (H, W, C) of the canvas that pictures are resized to.
 
     Raises:
-      InputError: naming the folder or the picture that can't be read.
+      InputError: if the folder or one of its pictures can't be read.
     """
-    folder = pathlib.Path(path)
-    if not folder.is_dir():
-        raise InputError(f"{path}: no such folder")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES)
+    try:
+        files = sorted(
+            file
+            for file in pathlib.Path(path).iterdir()
+            if file.suffix.lower() in PICTURE_SUFFIXES
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such folder") from None
+    except NotADirectoryError:
+        raise InputError(f"{path}: is a file; expected a folder") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
     if not files:
-        raise InputError(f"{path}: holds no .png, .jpg or .jpeg file")
+        raise InputError(f"{path}: holds no {one_of(PICTURE_SUFFIXES)} file")
     images = np.empty((len(files), *image_shape), np.uint8)
     for i, file in enumerate(files):
         images[i] = fit_picture(read_picture(file), image_shape)
     return ImageSet(images=images)
 
 
-def read_npz(path: str | pathlib.Path) -> ImageSet:
-    """Reads `image` and, if there, `count` from an .npz file.
+def read_npz(path: str | os.PathLike) -> ImageSet:
+    """Reads the arrays `image` and, optionally, `count` from an .npz file.
 
-    `image` is [N, H, W] or [N, H, W, C], uint8 or float in [0, 1]; `count` is
-    [N] whole numbers.
+    `image` has shape [N, H, W] or [N, H, W, C] and is uint8 or float in [0, 1].
+    `count` has shape [N] and holds whole numbers.
 
     Raises:
-      InputError: naming the file and the field that is not so.
+      InputError: if the file can't be read, or an array is not as described.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes; expected at most {MAX_FILE_BYTES}")
+            raise InputError(
+                f"{path}: holds {size} bytes; expected at most {MAX_FILE_BYTES}"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays)
             if "image" not in names:
@@ -124,9 +141,9 @@ def read_npz(path: str | pathlib.Path) -> ImageSet:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: a folder; expected an .npz file") from None
+        raise InputError(f"{path}: is a folder; expected an .npz file") from None
     except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise InputError(f"{path}: not an .npz file, or a broken one") from None
+        raise InputError(f"{path}: not an .npz file, or damaged") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error})") from None
     return ImageSet(
@@ -134,18 +151,20 @@ def read_npz(path: str | pathlib.Path) -> ImageSet:
     )
 
 
-def _read_field(path, arrays, name: str) -> np.ndarray:
+def _read_field(
+    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], name: str
+) -> np.ndarray:
     try:
         return arrays[name]
-    except ValueError as error:  # an array of objects, which would need pickle
+    except ValueError as error:  # for example an array of objects, which needs pickle
         raise InputError(f"{path}: {name} can't be read ({error})") from None
 
 
-def _check_image(path, image: np.ndarray) -> np.ndarray:
+def _check_image(path: str | os.PathLike, image: np.ndarray) -> np.ndarray:
     if image.ndim not in (3, 4) or 0 in image.shape:
         raise InputError(
             f"{path}: image has shape {image.shape}; expected [N, H, W] or "
-            "[N, H, W, C], none of them 0"
+            "[N, H, W, C], each of them at least 1"
         )
     if image.ndim == 3:
         image = image[..., np.newaxis]
@@ -153,11 +172,13 @@ def _check_image(path, image: np.ndarray) -> np.ndarray:
         return image
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(
-            f"{path}: image is {image.dtype}; expected uint8 in 0 .. 255 or float in "
+            f"{path}: image is {image.dtype}; expected uint8 in [0, 255] or float in "
             "[0, 1]"
         )
     if not np.isfinite(image).all():
-        raise InputError(f"{path}: image holds NaN or infinity; expected [0, 1]")
+        raise InputError(
+            f"{path}: image holds NaN or infinity; expected numbers in [0, 1]"
+        )
     if image.min() < 0 or image.max() > 1:
         raise InputError(
             f"{path}: image holds values from {image.min():g} to {image.max():g}; "
@@ -166,7 +187,9 @@ def _check_image(path, image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def _check_count(path, count: np.ndarray | None, num_images: int) -> np.ndarray | None:
+def _check_count(
+    path: str | os.PathLike, count: np.ndarray | None, num_images: int
+) -> np.ndarray | None:
     if count is None:
         return None
     if count.shape != (num_images,) or not np.issubdtype(count.dtype, np.integer):

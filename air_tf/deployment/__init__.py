@@ -1,4 +1,7 @@
-"""Trained models in production: SavedModels for TF Serving, LiteRT for devices."""
+"""Trained models outside of Python: SavedModels for TF Serving, LiteRT for devices.
+
+Importing this needs no TensorFlow: devices have numpy, Pillow and ai-edge-litert.
+"""
 
 from air_tf.deployment.edge import EdgeModel
 

@@ -1,4 +1,4 @@
-"""From the outputs of an exported model to scenes."""
+"""From the outputs of an exported model to scenes. Needs numpy alone."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from air_tf.structs import Scenes
 
-# What every exported model says of images, under these names.
+# Outputs of every exported model; some signatures have `canvas`, too.
 SCENE_OUTPUTS = (
     "num_objects",
     "num_objects_probs",
@@ -19,7 +19,17 @@ SCENE_OUTPUTS = (
 
 
 def to_scenes(outputs: Mapping[str, np.ndarray]) -> Scenes:
-    """Scenes of named outputs, which have no q(n >= t), and may have no canvas."""
+    """Builds scenes from named outputs.
+
+    Args:
+      outputs: an array for each of `SCENE_OUTPUTS`, optionally `canvas`.
+
+    Returns:
+      Scenes with q(n >= t) added; `canvas` is None if the outputs have none.
+
+    Raises:
+      KeyError, TypeError: for other names.
+    """
     count_probs = outputs["num_objects_probs"]
     at_least = np.cumsum(count_probs[:, ::-1], axis=1)[:, ::-1]  # [N, T + 1]
     return Scenes(

@@ -1,44 +1,51 @@
-"""Holds an exported model against Keras and LiteRT, through the path of a server."""
+"""Compares an exported model, run as a server runs it, with Keras and LiteRT."""
 
+import contextlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tabulate import tabulate
 from tensorflow.python.framework import op_def_registry
 
-from air_tf.data import sources
 from air_tf.deployment import serving_config
 from air_tf.deployment.convert import check_content, to_tflite
-from air_tf.deployment.edge import EdgeModel
+from air_tf.deployment.edge import Conversion, EdgeModel
 from air_tf.deployment.export import WARM_UP, exported_run, find_version
-from air_tf.deployment.session import ServedModel, served_steps
+from air_tf.deployment.session import ServedModel, served_max_objects
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, in_float32
+from air_tf.deployment.writing import TEMPORARY, writing
 from air_tf.errors import InputError
-from air_tf.model.air import AIR, to_float
+from air_tf.images import batches
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
 from air_tf.structs import Scenes
 from air_tf.visualization.drawing import to_picture_bytes
 
 _NUM_IMAGES = 320
 _SIZES = (1, 3, MAX_BATCH_SIZE)
-# Sums of a thousand float32 products, in another order; of the largest number.
+# Runtimes add a thousand float32 products in different orders. Relative to the largest
+# number of an output.
 _TOLERANCE = 1e-3
 _ALLOWED_TYPES = (tf.float32.as_datatype_enum, tf.int32.as_datatype_enum)
-_READERS = {
+_READERS: dict[str, Callable[[pathlib.Path], Any]] = {
     "models.config": serving_config.read_models,
     "batching_parameters.pbtxt": serving_config.read_batching,
     "monitoring.config": serving_config.read_monitoring,
 }
-# What TF Serving refuses on a CPU, what depends on the batch a request is served
-# in, and what LiteRT has not.
+# Operations that TF Serving refuses on a CPU, whose results depend on the batch that
+# a request is put into, or that LiteRT does not have.
 _FORBIDDEN = ("Random", "Xla", "PyFunc", "TensorArray", "Multinomial")
 
 
 class Check(NamedTuple):
+    """The result of one check."""
+
     name: str
     found: str
     passed: bool
@@ -47,7 +54,7 @@ class Check(NamedTuple):
 def check_export(
     path: str | os.PathLike, *, data_dir: str | None = None
 ) -> Iterator[Check]:
-    """Checks what was exported.
+    """Checks an exported version and the settings files beside it.
 
     Args:
       path: BASE/VERSION, or BASE for its largest version.
@@ -58,38 +65,37 @@ def check_export(
 
     Raises:
       InputError: if there is nothing to check, or no held-out images.
+      OutputError: if the folder of temporary files can't be written to.
     """
     version = find_version(path)
     run = exported_run(version)
     air = in_float32(run.load_model())
-    served = ServedModel(version)
-    steps = served_steps(served.signatures)
-    splits = sources.load_splits(
-        run.read_config().data,
-        ["test"],
-        image_shape=air.config.image_shape,
-        data_dir=data_dir,
-    )
-    images = splits["test"].images[:_NUM_IMAGES]
-    if images.dtype != np.uint8:  # what a PNG can hold
-        images = np.round(images * 255.0).astype(np.uint8)
-    yield from _check_parity(air, served, images, steps)
-    yield from _check_litert(air, images, steps)
-    yield from _check_signatures(served, images)
-    yield from _check_operations(served)
-    yield _check_bad_pixels(served, air)
-    yield _check_warm_up(served, version)
+    with contextlib.closing(ServedModel(version)) as served:
+        max_objects = served_max_objects(served.signatures)
+        images = run.load_images(["test"], data_dir=data_dir)["test"].images
+        images = images[:_NUM_IMAGES]
+        if images.dtype != np.uint8:  # as in a PNG
+            images = np.round(images * 255.0).astype(np.uint8)
+        yield from _check_parity(air, served, images, max_objects)
+        yield from _check_litert(air, images, max_objects)
+        yield from _check_signatures(served, images)
+        yield from _check_operations(served)
+        yield _check_bad_pixels(served, air)
+        yield _check_warm_up(served, version)
     for name, read in _READERS.items():
         yield _check_settings(version.parent / name, read)
 
 
 def _check_parity(
-    air: AIR, served: ServedModel, images: np.ndarray, steps: int
+    air: AIR, served: ServedModel, images: np.ndarray, max_objects: int
 ) -> Iterator[Check]:
     """Every signature, in batches, against `AIR.infer` in the same batches."""
-    wanted = air.infer(images, max_objects=steps, batch_size=MAX_BATCH_SIZE)
+    wanted = air.infer(images, max_objects=max_objects, batch_size=MAX_BATCH_SIZE)
     image = to_float(images).numpy()
-    inputs = {"serving_default": {"image": image}, "reconstruct": {"image": image}}
+    inputs: dict[str, Mapping[str, np.ndarray]] = {
+        "serving_default": {"image": image},
+        "reconstruct": {"image": image},
+    }
     if "serve_image_bytes" in served.signatures:
         pictures = np.array([to_picture_bytes(one) for one in images], object)
         inputs["serve_image_bytes"] = {"image_bytes": pictures}
@@ -101,32 +107,26 @@ def _check_parity(
         yield from _compare(f"Keras and {signature}", wanted, found)
 
 
-def _in_batches(served, signature, arrays: Mapping[str, np.ndarray]):
-    num = len(next(iter(arrays.values())))
+def _in_batches(
+    served: ServedModel, signature: str, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    first = next(iter(arrays.values()))
     parts = [
-        served(
-            signature,
-            {key: array[i : i + MAX_BATCH_SIZE] for key, array in arrays.items()},
-        )
-        for i in range(0, num, MAX_BATCH_SIZE)
+        served(signature, {key: array[batch] for key, array in arrays.items()})
+        for batch, _ in batches(first, MAX_BATCH_SIZE)
     ]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _check_litert(air: AIR, images: np.ndarray, steps: int) -> Iterator[Check]:
-    settings = {
-        "format": "float32",
-        "batch_size": 1,
-        "max_objects": steps,
-        "loop": "while",
-    }
-    content = to_tflite(air, settings, images)
+def _check_litert(air: AIR, images: np.ndarray, max_objects: int) -> Iterator[Check]:
+    conversion = Conversion("float32", air.config.image_shape, max_objects)
+    content = to_tflite(air, conversion)
     check_content(content, "float32", air.count_params())
-    with tempfile.TemporaryDirectory() as folder:
+    with writing(TEMPORARY), tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "air.tflite")
         file.write_bytes(content)
         found = EdgeModel(file).infer(images)
-    wanted = air.infer(images, max_objects=steps, batch_size=1)
+    wanted = air.infer(images, max_objects=max_objects, batch_size=1)
     yield from _compare("Keras and LiteRT", wanted, found._asdict())
 
 
@@ -141,7 +141,8 @@ def _compare(
             yield Check(f"{what}: {name}", f"equal {equal:.2%}", equal == 1)
             continue
         tolerance = _TOLERANCE * max(1.0, float(np.abs(array).max()))
-        if name == "boxes":  # which end at a whole pixel, perhaps on its threshold
+        if name == "boxes":
+            # Boxes end at whole pixels: rounding may move a pixel over the threshold.
             tolerance = 1.001 / min(height, width)
         error = float(np.abs(array - found[name]).max())
         yield Check(
@@ -150,7 +151,7 @@ def _compare(
 
 
 def _check_signatures(served: ServedModel, images: np.ndarray) -> Iterator[Check]:
-    """Batch first, known types, and rows that JSON holds, at several sizes."""
+    """Outputs have the batch first, allowed types, and values that JSON can hold."""
     image = to_float(images[:1]).numpy()
     scenes = served("reconstruct", {"image": image})
     examples = {"image": image, **scenes}
@@ -171,28 +172,17 @@ def _check_signatures(served: ServedModel, images: np.ndarray) -> Iterator[Check
             found = served(name, inputs)
             wrong += [key for key, array in found.items() if len(array) != size]
             try:
-                to_rows(found)
+                json.dumps(
+                    [array.tolist() for array in found.values()], allow_nan=False
+                )
             except ValueError:
-                wrong.append("a number that JSON has not")
+                wrong.append("NaN or infinity, which JSON can't hold")
         sizes = ", ".join(map(str, _SIZES))
         yield Check(
             f"signature {name}",
             f"wrong: {', '.join(wrong)}" if wrong else f"rows for {sizes} images",
             not wrong,
         )
-
-
-def to_rows(outputs: Mapping[str, np.ndarray]) -> str:
-    """The row format of TF Serving's REST interface.
-
-    Raises:
-      ValueError: for NaN and infinity.
-    """
-    num = len(next(iter(outputs.values())))
-    rows = [
-        {key: array[i].tolist() for key, array in outputs.items()} for i in range(num)
-    ]
-    return json.dumps({"predictions": rows}, allow_nan=False)
 
 
 def _check_operations(served: ServedModel) -> Iterator[Check]:
@@ -264,7 +254,7 @@ def _check_warm_up(served: ServedModel, version: pathlib.Path) -> Check:
     )
 
 
-def _check_settings(file: pathlib.Path, read) -> Check:
+def _check_settings(file: pathlib.Path, read: Callable[[pathlib.Path], Any]) -> Check:
     try:
         read(file)
     except InputError as error:
@@ -273,8 +263,6 @@ def _check_settings(file: pathlib.Path, read) -> Check:
 
 
 def format_table(checks: Sequence[Check]) -> str:
-    width = max(len(check.name) for check in checks)
-    return "\n".join(
-        f"{'ok  ' if passed else 'FAIL'}  {name:{width}}  {found}"
-        for name, found, passed in checks
-    )
+    """A line for every check."""
+    rows = [("ok" if passed else "FAIL", name, found) for name, found, passed in checks]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)

@@ -1,34 +1,65 @@
-"""Asks a running TF Serving, over gRPC or REST."""
+"""Client of a running TF Serving, over gRPC or REST."""
 
 import base64
 import io
+import json
+import os
 import pathlib
 import re
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
 import requests
 import tensorflow as tf
 from PIL import ExifTags, Image
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError
+from urllib3.util import Retry
 
 from air_tf.deployment.answers import to_scenes
 from air_tf.deployment.serving_config import require_serving_api
-from air_tf.errors import InputError
+from air_tf.errors import InputError, ServerError
 from air_tf.images import MAX_SERVED_PIXELS
 from air_tf.structs import Scenes
 
 SIGNATURE = "serve_image_bytes"
-_ATTEMPTS, _FIRST_PAUSE = 4, 0.25
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _INTEGERS = ("num_objects", "num_trips")
-_Answer = TypeVar("_Answer")
+# Of a request to a server that is down, still loading the model, or overloaded.
+_ATTEMPTS = 4
+_FIRST_PAUSE = 0.25  # seconds, doubled after every attempt
+_GRPC_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": "tensorflow.serving.PredictionService"}],
+            "retryPolicy": {
+                "maxAttempts": _ATTEMPTS,
+                "initialBackoff": f"{_FIRST_PAUSE}s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+# Failed connections and status 503. Not a late answer: it would be late again.
+_REST_RETRY = Retry(
+    total=_ATTEMPTS - 1,
+    read=False,
+    allowed_methods=["POST"],
+    status_forcelist=[requests.codes.unavailable],
+    backoff_factor=_FIRST_PAUSE,
+    raise_on_status=False,
+    respect_retry_after_header=False,
+)
 
 
-def to_bytes(path: str, picture: Image.Image) -> bytes:
-    """What is sent of a picture: its file, but upright where only EXIF says how.
+def to_bytes(path: str | os.PathLike, picture: Image.Image) -> bytes:
+    """The bytes to send for a picture.
+
+    They are those of its file, unless EXIF data rotate it: servers ignore EXIF.
 
     Args:
       path: PNG or JPEG.
@@ -51,24 +82,16 @@ def to_bytes(path: str, picture: Image.Image) -> bytes:
     return data.getvalue()
 
 
-class ServerError(Exception):
-    """The server does not answer, or not for this model: no picture will do."""
-
-
-class _NotReady(Exception):
-    pass
-
-
 class GrpcClient:
-    """Asks over gRPC.
+    """Client over gRPC.
 
     Args:
       server: HOST:PORT.
-      model: its name.
-      timeout: seconds for an answer.
+      model: name of the model on the server.
+      timeout: seconds to wait for an answer, retries included.
 
     Raises:
-      InputError: for an address of another form.
+      InputError: for an address that is not HOST:PORT.
     """
 
     def __init__(self, server: str, model: str, *, timeout: float):
@@ -78,14 +101,21 @@ class GrpcClient:
 
         self._server, self._model, self._timeout = _checked(server), model, timeout
         self._request = predict_pb2.PredictRequest
-        # gRPC's own pauses must not outlast those between attempts.
         self._channel = grpc.insecure_channel(
-            server, options=[("grpc.max_reconnect_backoff_ms", 200)]
+            server,
+            options=[
+                ("grpc.service_config", json.dumps(_GRPC_CONFIG)),
+                # gRPC's own pause before it connects again, below those of retries.
+                ("grpc.max_reconnect_backoff_ms", 200),
+            ],
         )
         self._stub = service.PredictionServiceStub(self._channel)
 
     def infer_bytes(self, picture: bytes) -> Scenes:
-        """A PNG or JPEG to scenes of one image, without canvas.
+        """Infers the scene of one PNG or JPEG.
+
+        Returns:
+          Scenes of one image, without canvas.
 
         Raises:
           InputError: if the server refuses the picture.
@@ -95,54 +125,61 @@ class GrpcClient:
         request.model_spec.name = self._model
         request.model_spec.signature_name = SIGNATURE
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([picture]))
-        return _with_retries(lambda: self._ask(request), self._server)
-
-    def _ask(self, request) -> Scenes:
         try:
             response = self._stub.Predict(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            code, details = error.code(), _one_line(error.details())
-            if code == grpc.StatusCode.UNAVAILABLE:
-                raise _NotReady(details) from None
-            if code == grpc.StatusCode.INVALID_ARGUMENT:
-                raise InputError(f"the server refuses it: {details}") from None
-            raise ServerError(
-                f"server {self._server}: {code.name}: {details}"
-            ) from None
-        return to_scenes(
-            {key: tf.make_ndarray(value) for key, value in response.outputs.items()}
-        )
+            raise self._as_ours(error) from None
+        outputs = {
+            key: tf.make_ndarray(value) for key, value in response.outputs.items()
+        }
+        return _to_scenes(outputs, self._server)
+
+    def _as_ours(self, error: Any) -> InputError | ServerError:
+        code, details = error.code(), _one_line(error.details())
+        if code == grpc.StatusCode.INVALID_ARGUMENT:
+            return _refused(details)
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return _unavailable(self._server, details)
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return _too_late(self._server, self._timeout)
+        return ServerError(f"server {self._server}: {code.name}: {details}")
 
     def close(self) -> None:
         self._channel.close()
 
 
 class RestClient:
-    """Asks over REST; arguments, methods and errors are those of `GrpcClient`."""
+    """Client over REST.
+
+    Arguments, methods and errors are those of `GrpcClient`, but `timeout` is for each
+    attempt.
+    """
 
     def __init__(self, server: str, model: str, *, timeout: float):
         self._server, self._timeout = _checked(server), timeout
         self._url = f"http://{server}/v1/models/{model}:predict"
         self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(max_retries=_REST_RETRY))
 
     def infer_bytes(self, picture: bytes) -> Scenes:
         instance = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
         body = {"signature_name": SIGNATURE, "instances": [instance]}
-        return _with_retries(lambda: self._ask(body), self._server)
-
-    def _ask(self, body) -> Scenes:
         try:
             response = self._session.post(self._url, json=body, timeout=self._timeout)
         except requests.Timeout:
-            raise ServerError(
-                f"server {self._server}: no answer within {self._timeout:g} s"
-            ) from None
+            raise _too_late(self._server, self._timeout) from None
         except requests.RequestException as error:
-            raise _NotReady(_one_line(str(error))) from None
-        if response.status_code == requests.codes.unavailable:
-            raise _NotReady(_error_of(response))
+            cause = error.args[0] if error.args else error
+            if isinstance(cause, MaxRetryError):
+                reason = _one_line(str(cause.reason))
+                raise _unavailable(self._server, reason) from None
+            raise ServerError(
+                f"server {self._server}: {_one_line(str(error))}"
+            ) from None
         if response.status_code == requests.codes.bad_request:
-            raise InputError(f"the server refuses it: {_error_of(response)}")
+            raise _refused(_error_of(response))
+        if response.status_code == requests.codes.unavailable:
+            raise _unavailable(self._server, _error_of(response))
         if not response.ok:
             raise ServerError(
                 f"server {self._server}: {response.status_code}: {_error_of(response)}"
@@ -153,44 +190,56 @@ class RestClient:
                 key: np.array([value], np.int32 if key in _INTEGERS else np.float32)
                 for key, value in row.items()
             }
-            return to_scenes(outputs)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise ServerError(
-                f"server {self._server}: an answer that is not that of the model"
-            ) from None
+            raise _not_ours(self._server) from None
+        return _to_scenes(outputs, self._server)
 
     def close(self) -> None:
         self._session.close()
 
 
-PROTOCOLS = {"grpc": GrpcClient, "rest": RestClient}
-
-
-def _with_retries(ask: Callable[[], _Answer], server: str) -> _Answer:
-    """Asks again while the server is not ready, with pauses that double."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return ask()
-        except _NotReady as error:
-            reason = error
-        if attempt + 1 < _ATTEMPTS:
-            time.sleep(_FIRST_PAUSE * 2**attempt)
-    raise ServerError(
-        f"server {server}: UNAVAILABLE after {_ATTEMPTS} attempts ({reason})"
-    )
+PROTOCOLS: dict[str, type[GrpcClient] | type[RestClient]] = {
+    "grpc": GrpcClient,
+    "rest": RestClient,
+}
 
 
 def _checked(server: str) -> str:
     port = server.rpartition(":")[2]
     if not _ADDRESS.fullmatch(server) or not 1 <= int(port) <= 65535:
-        raise InputError(f"server is {server!r}; expected HOST:PORT")
+        raise InputError(f"is {server!r}; expected HOST:PORT", field="server")
     return server
+
+
+def _to_scenes(outputs: Mapping[str, np.ndarray], server: str) -> Scenes:
+    try:
+        return to_scenes(outputs)
+    except (KeyError, TypeError, IndexError):
+        raise _not_ours(server) from None
+
+
+def _refused(details: str) -> InputError:
+    return InputError(f"refused by the server: {details}")
+
+
+def _unavailable(server: str, reason: str) -> ServerError:
+    return ServerError(
+        f"server {server}: UNAVAILABLE after {_ATTEMPTS} attempts ({reason})"
+    )
+
+
+def _too_late(server: str, timeout: float) -> ServerError:
+    return ServerError(f"server {server}: no answer within {timeout:g} s")
+
+
+def _not_ours(server: str) -> ServerError:
+    return ServerError(f"server {server}: the answer is not that of an AIR model")
 
 
 def _error_of(response: requests.Response) -> str:
     try:
         return _one_line(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return _one_line(response.text or response.reason)
 
 

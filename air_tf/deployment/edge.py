@@ -1,39 +1,110 @@
-"""Runs a converted model with ai-edge-litert alone: nothing here needs TensorFlow."""
+"""Runs a converted model with ai-edge-litert; nothing here needs TensorFlow."""
 
+import dataclasses
 import json
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from air_tf.deployment.answers import SCENE_OUTPUTS, to_scenes
 from air_tf.errors import InputError
-from air_tf.images import check_images
+from air_tf.files import reading
+from air_tf.images import batches, check_images
 from air_tf.structs import Scenes
 
-# Of the entry in the file's metadata that says what the file is.
+# Name of the entry in a .tflite file's metadata that holds its `Conversion`.
 METADATA_NAME = "air_tf"
 MAX_MODEL_BYTES = 2**30
 _IDENTIFIER = b"TFL3"
 _OUTPUTS = (*SCENE_OUTPUTS, "canvas")
-_DYNAMIC_CHUNK = 64
+_DYNAMIC_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """Settings of a conversion, which the .tflite file holds as JSON.
+
+    Attributes:
+      format: "float32", "float16", "dynamic" or "int8".
+      image_shape: (H, W, C) of the canvas.
+      max_objects: T.
+      batch_size: images in a call; 0 for any number.
+      num_calibration_images: training images from which "int8" took its ranges; None
+        for other formats, and for files of version 0.1.
+    """
+
+    format: str
+    image_shape: tuple[int, int, int]
+    max_objects: int
+    batch_size: int = 1
+    num_calibration_images: int | None = None
+
+    @property
+    def loop(self) -> str:
+        """The attend loop of the converted model, see `AIR.scenes`."""
+        # LiteRT's int8 quantiser ends the process on a loop (tensorflow issue 75140).
+        return "unrolled" if self.format == "int8" else "early_stop"
+
+    def to_json(self) -> str:
+        found = dataclasses.asdict(self)
+        # Version 0.1 reads `max_steps`; other programs may read the loop.
+        found |= {"max_steps": self.max_objects, "loop": self.loop}
+        return json.dumps(found)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Conversion":
+        """Reads what `to_json` wrote, in this version of air_tf or another one.
+
+        Unknown keys are ignored.
+
+        Raises:
+          ValueError: for missing keys or invalid values.
+        """
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+        if "max_steps" in found:  # the name in version 0.1
+            found.setdefault("max_objects", found["max_steps"])
+        known = {field.name for field in dataclasses.fields(cls)}
+        missing = known - {"num_calibration_images"} - set(found)
+        if missing:
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+        found = {name: value for name, value in found.items() if name in known}
+        shape, batch_size = found["image_shape"], found["batch_size"]
+        if not isinstance(shape, list) or len(shape) != 3:
+            raise ValueError(f"image_shape {shape}")
+        if not all(_at_least(n, 1) for n in (*shape, found["max_objects"])):
+            raise ValueError("a size that is not a positive number")
+        if not _at_least(batch_size, 0):
+            raise ValueError(f"batch_size {batch_size}")
+        num_images = found.get("num_calibration_images")
+        if num_images is not None and not _at_least(num_images, 1):
+            raise ValueError(f"num_calibration_images {num_images}")
+        return cls(**{**found, "image_shape": tuple(shape)})
+
+
+def _at_least(value: Any, smallest: int) -> bool:
+    return type(value) is int and value >= smallest
 
 
 class EdgeModel:
     """A model that `scripts/convert.py` wrote.
 
     Args:
-      path: of the .tflite file.
-      num_threads: for one image.
+      path: the .tflite file.
+      num_threads: CPU threads that one call uses.
 
     Attributes:
-      image_shape: (H, W, C).
+      conversion: the settings it was converted with.
+      image_shape: (H, W, C) of the canvas.
       max_objects: T.
-      metadata: what the file says of itself.
+      max_batch_size: images that go through the attend loop together.
 
     Raises:
-      InputError: if the file is broken, or of another model, or ai-edge-litert is
+      InputError: if the file is broken or holds another model, or ai-edge-litert is
         not installed.
     """
 
@@ -45,9 +116,10 @@ class EdgeModel:
                 "ai-edge-litert is not installed; expected pip install ai-edge-litert"
             ) from None
         content = _read(path)
-        self.metadata = _read_metadata(path, content)
-        self.image_shape = tuple(self.metadata["image_shape"])
-        self.max_objects = self.metadata["max_objects"]
+        self.conversion = _read_conversion(path, content)
+        self.image_shape = self.conversion.image_shape
+        self.max_objects = self.conversion.max_objects
+        self.max_batch_size = self.conversion.batch_size or _DYNAMIC_BATCH
         try:
             self._interpreter = Interpreter(
                 model_content=content, num_threads=num_threads
@@ -61,8 +133,8 @@ class EdgeModel:
         if sorted(given) != ["image"] or sorted(found) != sorted(_OUTPUTS):
             raise InputError(f"{path} has other inputs or outputs than AIR")
 
-    def infer(self, images) -> Scenes:
-        """As `AIR.infer`: how many objects there are, where, and how they look.
+    def infer(self, images: npt.ArrayLike) -> Scenes:
+        """Counts, locates and encodes the objects, as `AIR.infer` does.
 
         Args:
           images: [N, H, W, C], float in [0, 1], or uint8.
@@ -73,71 +145,68 @@ class EdgeModel:
         Raises:
           InputError: for images of another shape, or values out of range or NaN.
         """
-        images = np.asarray(images)
-        check_images(images, self.image_shape)
-        if images.dtype == np.uint8:
-            images = images / np.float32(255.0)
-        images = images.astype(np.float32, copy=False)
-        size = self.metadata["batch_size"] or min(len(images), _DYNAMIC_CHUNK)
+        pixels = np.asarray(images)
+        check_images(pixels, self.image_shape)
+        if pixels.dtype == np.uint8:
+            pixels = pixels / np.float32(255.0)
+        pixels = pixels.astype(np.float32, copy=False)
         parts = [
-            self._infer_chunk(images[i : i + size], size)
-            for i in range(0, len(images), size)
+            self._infer_batch(batch)
+            for _, batch in batches(pixels, self.max_batch_size)
         ]
-        if len(parts) == 1:
-            return to_scenes(parts[0])
         return to_scenes(
             {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         )
 
-    def _infer_chunk(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
-        missing = size - len(images)
-        if missing and self.metadata["batch_size"]:
+    def _infer_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name; a batch that is not full is filled with black images."""
+        num = len(images)
+        missing = max(self.conversion.batch_size - num, 0)
+        if missing:
             empty = np.zeros((missing, *self.image_shape), np.float32)
             images = np.concatenate([images, empty])
         found = self._run(image=images)
-        return {name: array[: size - missing] for name, array in found.items()}
+        return {name: array[:num] for name, array in found.items()}
 
 
 def _read(path: str | os.PathLike) -> bytes:
-    try:
+    with reading(path):
         size = os.stat(path).st_size
         if size > MAX_MODEL_BYTES:
             raise InputError(
                 f"{path}: {size} bytes; expected at most {MAX_MODEL_BYTES}"
             )
         content = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
     if content[4:8] != _IDENTIFIER:
         raise InputError(f"{path}: not a TFLite file")
     return content
 
 
-def _read_metadata(path: str | os.PathLike, content: bytes) -> dict[str, Any]:
-    """The JSON that convert.py put into the file."""
-    from ai_edge_litert import schema_py_generated as schema
-
+def _read_conversion(path: str | os.PathLike, content: bytes) -> Conversion:
+    """The settings that convert.py put into the file."""
     try:
-        model = schema.Model.GetRootAs(content)
-        for i in range(model.MetadataLength()):
-            entry = model.Metadata(i)
-            if entry.Name() == METADATA_NAME.encode():
-                found = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-                metadata = json.loads(found)
-                break
-        else:
-            raise InputError(
-                f"{path}: not a model of air_tf; expected a file of convert.py"
-            )
-    except InputError:
-        raise
+        found = _find_metadata(content)
     # Offsets of a broken file lead anywhere.
     except Exception as error:
         raise InputError(f"{path}: a broken TFLite file ({error})") from None
-    if not isinstance(metadata, dict) or not {
-        "image_shape",
-        "max_objects",
-        "batch_size",
-    } <= set(metadata):
-        raise InputError(f"{path}: its metadata is not that of convert.py")
-    return metadata
+    if found is None:
+        raise InputError(
+            f"{path}: not a model of air_tf; expected a file of convert.py"
+        )
+    try:
+        return Conversion.from_json(found)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: its metadata are not those of convert.py ({error})"
+        ) from None
+
+
+def _find_metadata(content: bytes) -> bytes | None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == METADATA_NAME.encode():
+            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    return None

@@ -10,11 +10,14 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from air_tf.deployment import serving_config, serving_files
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
+from air_tf.deployment.writing import writing
 from air_tf.errors import InputError
+from air_tf.files import reading
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
 from air_tf.visualization.drawing import to_picture_bytes
@@ -36,13 +39,13 @@ def export(
 ) -> pathlib.Path:
     """Writes EXPORT_DIR/VERSION and, if missing, the files beside it.
 
-    The version appears when it is complete: a server that polls never sees half
-    a model. With it goes what `check_export` needs: the Keras model, the settings
-    and the figures of the run, in assets.extra/run.
+    The version appears when it is complete: a server that polls the folder never sees
+    half a model. It contains what `check_export` needs, in assets.extra/run: the
+    run's Keras model, settings and metrics.
 
     Args:
       run: a run whose training has ended.
-      export_dir: a new folder, or that of other versions of the model.
+      export_dir: a new folder, or one with other versions of the model.
       version: the next free number if omitted.
       max_objects: T; that of training if omitted.
 
@@ -51,106 +54,126 @@ def export(
 
     Raises:
       InputError: for a run or a folder that can't be used; nothing is written.
+      OutputError: if the folder can't be written to.
     """
     base = pathlib.Path(export_dir)
     found = _versions_in(base)
     if version is None:
         version = max(found, default=0) + 1
     if not _VERSION.fullmatch(str(version)):
-        raise InputError(f"version is {version}; expected 1 to {10**18 - 1}")
+        raise InputError(f"is {version}; expected 1 to {10**18 - 1}", field="version")
     if version in found:
         raise InputError(
-            f"version {version} is in {base} already; expected a new one, such as "
-            f"{max(found) + 1}"
+            f"{version} exists in {base}; expected a new one, such as {max(found) + 1}",
+            field="version",
         )
     air = in_float32(run.load_model())
-    steps = air.config.max_objects if max_objects is None else max_objects
+    if max_objects is None:
+        max_objects = air.config.max_objects
     section = serving_files.card_section(
-        version, run.read_config(), steps, run.read_metrics_json(), run.read_versions()
+        version,
+        run.read_config(),
+        max_objects,
+        run.read_metrics_json(),
+        run.read_versions(),
     )
-    warm_up = _warm_up_requests(air, steps)
-    try:
+    module = ServingModule(air, max_objects)
+    signatures = module.signatures()
+    warm_up = _warm_up_requests(air, max_objects)
+    with writing(base):
         base.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(base)
-        # Beside the versions, to be moved on one file system; not a number, so
-        # that no server takes it for one.
+        # On the same file system as the versions, so that it can be renamed, and with
+        # a name that is no number, so that servers ignore it.
         folder = tempfile.mkdtemp(prefix=".new-", dir=base)
-    except OSError as error:
-        raise InputError(
-            f"export_dir {base} can't be written to ({error.strerror})"
-        ) from None
     try:
-        new = pathlib.Path(folder)
-        new.chmod(0o755)
-        module = ServingModule(air, steps)
-        tf.saved_model.save(module, folder, signatures=module.signatures())
-        run.copy_to(new / _RUN)
-        with tf.io.TFRecordWriter(str(new / WARM_UP)) as writer:
-            for request in warm_up:
-                writer.write(request)
-        try:
-            os.rename(new, base / str(version))
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            raise InputError(
-                f"version {version} has come into export_dir {base} meanwhile, from "
-                "another export; run this one again"
-            ) from None
+        with writing(base):
+            new = pathlib.Path(folder)
+            new.chmod(0o755)
+            tf.saved_model.save(module, folder, signatures=signatures)
+            run.copy_to(new / _RUN)
+            with tf.io.TFRecordWriter(str(new / WARM_UP)) as writer:
+                for request in warm_up:
+                    writer.write(request)
+            _rename(new, base / str(version))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for name in serving_files.write_settings(base):
-        print(f"{base / name} was there and is kept")
-    serving_files.append_card(base, section)
+    with writing(base):
+        for name in serving_files.write_settings(base):
+            logging.info("%s differs from the default and is kept", base / name)
+        serving_files.append_card(base, section)
     return base / str(version)
 
 
+def _rename(new: pathlib.Path, final: pathlib.Path) -> None:
+    try:
+        os.rename(new, final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise InputError(
+            f"{final.name} has just been written to {final.parent} by another export; "
+            "run this one again",
+            field="version",
+        ) from None
+
+
 def _remove_abandoned(base: pathlib.Path) -> None:
-    """What an export that was killed has left, an hour ago or more."""
+    """Removes what killed exports left an hour ago or earlier."""
     for folder in base.glob(".new-*"):
         if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_version(path: str | os.PathLike) -> pathlib.Path:
-    """BASE/VERSION itself, or the largest version in BASE.
+    """The folder of an exported version.
+
+    Args:
+      path: BASE/VERSION, or BASE for its largest version.
 
     Raises:
-      InputError: if there is none.
+      InputError: if there is none, or the folder can't be read.
     """
     path = pathlib.Path(path)
-    if (path / "saved_model.pb").is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder; expected that of export.py")
-    # Whole or not: it is what a server would take.
-    found = [
-        int(child.name) for child in path.iterdir() if _VERSION.fullmatch(child.name)
-    ]
+    with reading(path):
+        if (path / "saved_model.pb").is_file():
+            return path
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder; expected that of export.py")
+        names = [child.name for child in path.iterdir()]
+    # Complete or not: a server would choose the same.
+    found = [int(name) for name in names if _VERSION.fullmatch(name)]
     if not found:
         raise InputError(f"{path} holds no version; expected the folder of export.py")
     return path / str(max(found))
 
 
 def exported_run(version: pathlib.Path) -> RunDir:
-    """The run that a version was exported from: model, config and figures.
+    """The run that a version was exported from: model, settings and metrics.
+
+    Args:
+      version: BASE/VERSION.
 
     Raises:
-      InputError: if the version has none.
+      InputError: if the version holds none, or can't be read.
     """
-    if not (version / _RUN).is_dir():
+    with reading(version):
+        found = (version / _RUN).is_dir()
+    if not found:
         raise InputError(f"{version} holds no {_RUN}; expected an export of export.py")
     return RunDir(version / _RUN)
 
 
 def _versions_in(base: pathlib.Path) -> list[int]:
-    """Versions that are there; refuses a folder that holds something else."""
-    if not base.exists():
-        return []
-    if not base.is_dir():
-        raise InputError(f"export_dir {base} is a file; expected a folder")
+    """Versions in the folder; refuses a folder that holds anything else."""
+    with reading(base, field="export_dir"):
+        if not base.exists():
+            return []
+        if not base.is_dir():
+            raise InputError(f"{base} is a file; expected a folder", field="export_dir")
+        children = sorted(base.iterdir())
     found = []
-    for child in base.iterdir():
+    for child in children:
         if _VERSION.fullmatch(child.name):
             meta_graph = read_meta_graph(child)
             if "serve_image_bytes" in meta_graph.signature_def or (
@@ -161,21 +184,24 @@ def _versions_in(base: pathlib.Path) -> list[int]:
         elif child.name in _OURS or child.name.startswith(".new-"):
             continue
         raise InputError(
-            f"export_dir {base} holds {child.name}, which export.py did not write; "
-            "expected a new folder or that of other versions"
+            f"{base} holds {child.name}, which export.py did not write; expected a new "
+            "folder or one with other versions",
+            field="export_dir",
         )
     return found
 
 
-def _warm_up_requests(air: AIR, steps: int) -> list[bytes]:
-    """PredictionLogs of every signature, for 1 and for the most images.
+def _warm_up_requests(air: AIR, max_objects: int) -> list[bytes]:
+    """PredictionLogs for every signature, with 1 and with `MAX_BATCH_SIZE` images.
 
-    Of scenes that the model draws itself: no picture leaves with it.
+    The scenes are samples of the model, so that an export contains no training data.
     """
     serving_config.require_serving_api()
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    scenes = air.generate(MAX_BATCH_SIZE, num_objects=steps, max_objects=steps)
+    scenes = air.generate(
+        MAX_BATCH_SIZE, num_objects=max_objects, max_objects=max_objects
+    )
     canvas = np.clip(scenes.canvas, 0.0, 1.0)
     inputs = {
         "serving_default": {"image": canvas},

@@ -1,8 +1,8 @@
-"""A SavedModel through the path that TF Serving takes: a session, fed and
-fetched by the names in the SignatureDef.
+"""Runs a SavedModel as TF Serving does: in a session, with the tensor names of the
+SignatureDef.
 
-That Python's `tf.saved_model.load` reads a model proves nothing of a server:
-variables that it finds by themselves, a session may not (keras issue 20095).
+`tf.saved_model.load` in Python is no proof that a server can load a model: it finds
+variables that a session may not find (keras issue 20095).
 """
 
 import os
@@ -16,27 +16,32 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from air_tf.errors import InputError
+from air_tf.files import reading
 
 MAX_GRAPH_BYTES = 2**28
 _INITIALISER = "__saved_model_init_op"
 
 
 class ServedModel:
-    """A SavedModel in a session of its own.
+    """A SavedModel in its own session.
 
-    What is fed is not held against the signature's shapes, as it isn't by TF
-    Serving: the graph has to defend itself.
+    Inputs are not checked against the signature's shapes, just as TF Serving does not
+    check them: the graph has to.
 
     Args:
       path: BASE/VERSION.
 
+    Attributes:
+      signatures: SignatureDefs by name.
+      graph_def: the GraphDef.
+
     Raises:
-      InputError: if there is no SavedModel.
+      InputError: if there is no SavedModel, or it can't be loaded.
     """
 
     def __init__(self, path: str | os.PathLike):
         meta_graph = read_meta_graph(path)
-        self.signatures = {
+        self.signatures: dict[str, Any] = {
             name: signature
             for name, signature in meta_graph.signature_def.items()
             if name != _INITIALISER
@@ -75,9 +80,12 @@ class ServedModel:
           signature: its name.
           inputs: an array for each of its inputs.
 
+        Returns:
+          An array for each of its outputs.
+
         Raises:
-          KeyError: for another signature or other inputs.
-          tf.errors.OpError: what the graph raises.
+          KeyError: for an unknown signature or other inputs.
+          tf.errors.OpError: if the graph refuses the values.
         """
         names = sorted(self.signatures[signature].inputs)
         if sorted(inputs) != names:
@@ -88,26 +96,28 @@ class ServedModel:
         self._session.close()
 
 
-def served_steps(signatures) -> int:
-    """T of an exported model, by its signatures."""
+def served_max_objects(signatures: Mapping[str, Any]) -> int:
+    """T of an exported model, read from its SignatureDefs."""
     presence = signatures["serving_default"].outputs["presence"]
     return presence.tensor_shape.dim[1].size
 
 
-def read_meta_graph(path: str | os.PathLike):
-    """The MetaGraphDef that is served.
+def read_meta_graph(path: str | os.PathLike) -> Any:
+    """The MetaGraphDef that is served, of the SavedModel in a folder.
 
     Raises:
-      InputError: naming what is not there or can't be read.
+      InputError: if there is none, or it can't be read.
     """
     file = pathlib.Path(path) / "saved_model.pb"
-    if not file.is_file():
-        raise InputError(f"{path} holds no saved_model.pb; expected a SavedModel")
-    if file.stat().st_size > MAX_GRAPH_BYTES:
-        raise InputError(f"{file} is larger than {MAX_GRAPH_BYTES} bytes")
     saved_model = saved_model_pb2.SavedModel()
+    with reading(file):
+        if not file.is_file():
+            raise InputError(f"{path} holds no saved_model.pb; expected a SavedModel")
+        if file.stat().st_size > MAX_GRAPH_BYTES:
+            raise InputError(f"{file} is larger than {MAX_GRAPH_BYTES} bytes")
+        content = file.read_bytes()
     try:
-        saved_model.ParseFromString(file.read_bytes())
+        saved_model.ParseFromString(content)
     except DecodeError:
         raise InputError(f"{file} is not a SavedModel, or a broken one") from None
     for meta_graph in saved_model.meta_graphs:

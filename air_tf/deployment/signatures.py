@@ -1,11 +1,12 @@
 """The functions that are exported: named tensors in, named tensors out.
 
-All are deterministic: posterior means and the most probable count. Outputs have
-the batch first, float32 or int32, and are never NaN: pixels and latents are
-cleaned on the way in, see `clean`.
+All are deterministic: they give posterior means and the most probable count. Outputs
+have the batch as their first axis, are float32 or int32, and are never NaN: input
+pixels and latents are cleaned, see `clean`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,22 +19,22 @@ from air_tf.structs import Scenes
 MAX_BATCH_SIZE = 64
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _WHOLE_PNG = r"\C{26}\C*IEND\C*"
-# Latents beyond these draw the same as at them, and stay finite.
+# Latents are clamped to these, so that canvases are finite.
 _MAX_SHIFT, _MAX_CODE = 10.0, 100.0
 Outputs = dict[str, tf.Tensor]
 
 
 def clean(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """NaN becomes 0; everything else is clamped to [low, high]."""
-    # Not is_nan, which LiteRT has not.
+    """Replaces NaN by 0 and clamps all else to [low, high]."""
+    # LiteRT has no is_nan.
     return tf.clip_by_value(tf.where(tf.equal(x, x), x, 0.0), low, high)
 
 
 class ServingModule(tf.Module):
     """The signatures of the SavedModel.
 
-    Holds the weights as plain variables: of a Keras model as such, TF Serving's
-    session would find no variables (keras issue 20095).
+    Holds the weights as plain variables: TF Serving's session does not find the
+    variables of a Keras model (keras issue 20095).
 
     Args:
       air: the model.
@@ -43,29 +44,30 @@ class ServingModule(tf.Module):
     def __init__(self, air: AIR, max_objects: int):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
-        # Behind a function, where tf.Module does not find its variables again.
+        # In a function, so that tf.Module does not track its variables a second time.
         self._air = lambda: air
-        self._steps = max_objects
+        self._max_objects = max_objects
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by name.
 
-        `serving_default`: image [B, H, W, C] float32 to `SCENE_OUTPUTS`;
-        `reconstruct`: the same and `canvas`; `decode`: z_where [B, T, 3],
-        z_what [B, T, D] and presence [B, T] to `canvas`; for canvases of 1 or
-        3 channels `serve_image_bytes`: image_bytes [B] to `SCENE_OUTPUTS`.
+        - `serving_default`: image [B, H, W, C] float32 to `SCENE_OUTPUTS`;
+        - `reconstruct`: image to `SCENE_OUTPUTS` and `canvas`;
+        - `decode`: z_where [B, T, 3], z_what [B, T, D] and presence [B, T] to `canvas`;
+        - `serve_image_bytes`, for canvases of 1 or 3 channels: image_bytes [B] to
+          `SCENE_OUTPUTS`.
         """
         config = self._air().config
-        steps = self._steps
+        max_objects = self._max_objects
 
-        def spec(name, *shape, dtype=tf.float32):
+        def spec(name: str, *shape: int, dtype: Any = tf.float32) -> tf.TensorSpec:
             return tf.TensorSpec([None, *shape], dtype, name=name)
 
         image = [spec("image", *config.image_shape)]
         latents = [
-            spec("z_where", steps, 3),
-            spec("z_what", steps, config.z_what_size),
-            spec("presence", steps),
+            spec("z_where", max_objects, 3),
+            spec("z_what", max_objects, config.z_what_size),
+            spec("presence", max_objects),
         ]
         found = {
             "serving_default": _signature(self._serve, image),
@@ -80,11 +82,11 @@ class ServingModule(tf.Module):
 
     def _scenes(self, image: tf.Tensor) -> Scenes:
         air = self._air()
-        # A session does not hold what is fed against the signature's shapes.
+        # A session does not check inputs against the signature's shapes.
         image = tf.ensure_shape(image, [None, *air.config.image_shape])
         with tf.control_dependencies([_require_batch(image)]):
             image = clean(image, 0.0, 1.0)
-        return air.scenes(image, max_objects=self._steps)
+        return air.scenes(image, max_objects=self._max_objects)
 
     def _serve(self, image: tf.Tensor) -> Outputs:
         return _outputs(self._scenes(image))
@@ -108,10 +110,10 @@ class ServingModule(tf.Module):
         self, z_where: tf.Tensor, z_what: tf.Tensor, presence: tf.Tensor
     ) -> Outputs:
         air = self._air()
-        steps = self._steps
-        z_where = tf.ensure_shape(z_where, [None, steps, 3])
-        z_what = tf.ensure_shape(z_what, [None, steps, air.config.z_what_size])
-        presence = tf.ensure_shape(presence, [None, steps])
+        most = self._max_objects
+        z_where = tf.ensure_shape(z_where, [None, most, 3])
+        z_what = tf.ensure_shape(z_what, [None, most, air.config.z_what_size])
+        presence = tf.ensure_shape(presence, [None, most])
         with tf.control_dependencies([_require_batch(z_where)]):
             canvas = air.decode(
                 clean(z_where, -_MAX_SHIFT, _MAX_SHIFT),
@@ -122,24 +124,24 @@ class ServingModule(tf.Module):
 
 
 class EdgeModule(tf.Module):
-    """What is converted to LiteRT.
+    """The function that is converted to LiteRT: image to `SCENE_OUTPUTS` and `canvas`.
 
     Args:
       air: the model.
       max_objects: T.
-      batch_size: None for any.
-      unroll: no loops, see `AIR.scenes`.
+      batch_size: images in a call; None for any number.
+      loop: see `AIR.scenes`.
     """
 
     def __init__(
-        self, air: AIR, *, max_objects: int, batch_size: int | None, unroll: bool
+        self, air: AIR, *, max_objects: int, batch_size: int | None, loop: str
     ):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
 
         def infer(image: tf.Tensor) -> Outputs:
             scenes = air.scenes(
-                clean(image, 0.0, 1.0), max_objects=max_objects, unroll=unroll
+                clean(image, 0.0, 1.0), max_objects=max_objects, loop=loop
             )
             return _outputs(scenes, with_canvas=True)
 
@@ -148,11 +150,10 @@ class EdgeModule(tf.Module):
 
 
 def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """A PNG or JPEG, stretched to the canvas.
+    """Decodes a PNG or JPEG and stretches it to the canvas.
 
-    Like `air_tf.data.user_images.read_picture`, with the operations that a
-    SavedModel has: what is transparent lies on black, but a rotation that only
-    EXIF tells of is not applied.
+    As `air_tf.data.user_images.read_picture`, with TensorFlow's operations:
+    transparent parts become black, but a rotation in EXIF data is not applied.
 
     Args:
       contents: the file's bytes, a scalar.
@@ -162,14 +163,15 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
       [H, W, C] float32 in [0, 1].
 
     Raises:
-      InvalidArgumentError: at run time, for anything else.
+      InvalidArgumentError: at run time, for other contents and for too many pixels.
     """
     is_png = tf.equal(tf.strings.substr(contents, 0, len(_PNG)), _PNG)
     is_jpeg = tf.equal(tf.strings.substr(contents, 0, len(_JPEG)), _JPEG)
-    # Of a PNG that is cut off, decode_png gives the part that is there.
+    # decode_png accepts a truncated PNG and leaves the rest empty.
     whole = is_jpeg | tf.strings.regex_full_match(contents, _WHOLE_PNG)
     known = tf.debugging.Assert(
-        (is_png | is_jpeg) & whole, ["image_bytes is no PNG or JPEG, or cut off"]
+        (is_png | is_jpeg) & whole,
+        ["image_bytes is not a PNG or JPEG, or is truncated"],
     )
     with tf.control_dependencies([known]):
         size = tf.cond(
@@ -205,8 +207,8 @@ def _png_size(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_png(contents: tf.Tensor) -> tf.Tensor:
-    """[h, w, 4] uint8. Where a PNG has no opacity, decode_png adds that of its own
-    bits: 1 of 255 for a black and white one."""
+    """[h, w, 4] uint8. To a grey PNG without opacity, decode_png adds one of the PNG's
+    own bit depth: 1 instead of 255 if it is black and white."""
     colour_type = tf.io.decode_raw(tf.strings.substr(contents, 25, 1), tf.uint8)[0]
     rgba = tf.image.decode_png(contents, channels=4)
     opacity = tf.where(
@@ -216,7 +218,7 @@ def _decode_png(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _on_black(rgba: tf.Tensor) -> tf.Tensor:
-    """[h, w, 4] to [h, w, 3] uint8."""
+    """[h, w, 4] uint8 on a black background, [h, w, 3] uint8."""
     wide = tf.cast(rgba, tf.uint16)
     return tf.cast(wide[..., :3] * wide[..., 3:] // 255, tf.uint8)
 
@@ -231,7 +233,7 @@ def _require_batch(x: tf.Tensor) -> tf.Operation:
 
 def _outputs(scenes: Scenes, with_canvas: bool = False) -> Outputs:
     names = (*SCENE_OUTPUTS, "canvas") if with_canvas else SCENE_OUTPUTS
-    # Outputs of a function can't share a tensor under two names in every runtime.
+    # Not every runtime allows two outputs to be one tensor.
     return {name: tf.identity(getattr(scenes, name), name=name) for name in names}
 
 
@@ -240,7 +242,7 @@ def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
 
 
 def in_float32(air: AIR) -> AIR:
-    """A copy that computes in float32, whatever it was trained in.
+    """A copy that computes in float32, even if it was trained in mixed precision.
 
     Raises:
       InputError: for weights that are NaN or infinite.
@@ -249,7 +251,7 @@ def in_float32(air: AIR) -> AIR:
         if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
             raise InputError(
                 f"the model's {variable.path} holds NaN or infinity; expected the "
-                "model of a training that went well"
+                "model of a training that did not diverge"
             )
     copy = AIR(air.config, dtype="float32")
     copy.set_weights(air.get_weights())

@@ -1,4 +1,4 @@
-"""Bounds of log p(x) on held-out images that need many samples."""
+"""The importance-weighted bound of log p(x)."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from air_tf.model.air import AIR, to_float
+from air_tf.images import batches
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
 from air_tf.objectives.iwae import log_weights
 
 
@@ -22,28 +24,29 @@ def iwae_bound(
 ) -> float:
     """The importance-weighted bound (Burda et al. 2016), mean over images.
 
-    Memory does not grow with the number of samples: weights are summed as they come.
+    Weights are accumulated one sample at a time, so memory does not grow with the
+    number of samples.
 
     Args:
       air: the model.
-      images: [N, H, W, C].
+      images: [N, H, W, C], float in [0, 1] or uint8.
       num_samples: K, samples of q for each image.
       max_objects: T; that of the model's config if omitted.
-      batch_size: images at a time.
-      seed: of the samples.
-      fitted_count: p(n) as fitted, instead of that of training.
+      batch_size: number of images in a batch.
+      seed: seed of the samples.
+      fitted_count: whether to use p(n) as fitted to the training images, instead of
+        the p(n) of training.
 
     Returns:
-      Nats per image, all constants kept.
+      Nats per image, with the constant of the likelihood.
     """
-    steps = max_objects or air.config.max_objects
+    steps = air.config.num_steps(max_objects)
     total = 0.0
-    for start in range(0, len(images), batch_size):
-        batch = to_float(images[start : start + batch_size])
+    for part, batch in batches(images, batch_size):
         log_sum = _log_sum_of_weights(
             air,
-            batch,
-            tf.constant([seed, start]),
+            to_float(batch),
+            tf.constant([seed, part.start]),
             steps,
             tf.constant(num_samples),
             fitted_count,
@@ -54,8 +57,8 @@ def iwae_bound(
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _log_sum_of_weights(air, images, seed, steps, num_samples, fitted_count):
-    """log of the sum over samples of their weights: [B]."""
-    p = air.densities(steps, fitted_count=fitted_count)
+    """Log of the sum of the weights of all samples, in nats: [B]."""
+    p = air.generative.densities(steps, fitted_count=fitted_count)
 
     def body(sample, log_sum):
         own_seed = tf.random.experimental.stateless_fold_in(seed, sample)

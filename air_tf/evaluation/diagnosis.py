@@ -1,70 +1,69 @@
-"""Says in plain words when a model has not learnt what it should."""
+"""Detects collapsed models, and suggests settings to change."""
 
-from collections.abc import Mapping
-from typing import Any
+from air_tf.evaluation.evaluation import Evaluation
 
-# Of so many images of a known count at least, half should be counted right.
+# True counts with fewer images give no warning.
 _MIN_IMAGES = 20
-# Before, a model that counts nothing may still be on its way.
+# Before this training step, warnings would be premature.
 WARM_UP_STEPS = 900
 
 
-def diagnose(result: Mapping[str, Any]) -> list[str]:
-    """Looks for collapses in what `evaluate` returned.
+def diagnose(evaluation: Evaluation) -> list[str]:
+    """Detects collapses: constant counts, counts never inferred, dark reconstructions.
 
     Args:
-      result: of held-out images.
+      evaluation: of held-out images.
 
     Returns:
-      A sentence or two for each collapse, with what to try; empty if none.
+      A warning for each collapse, with settings to try, which are named in backticks;
+      empty if there is none.
     """
     warnings = []
-    histogram = result["num_objects_histogram"]
-    steps = len(histogram) - 1
+    histogram = evaluation.num_objects_histogram
+    confusion = evaluation.count_confusion
+    most = len(histogram) - 1
     only = [n for n, images in enumerate(histogram) if images == sum(histogram)]
-    true_counts = result["count_confusion"]
-    if only == [0] and not _always(true_counts, 0):
+    if only == [0] and not _always(confusion, 0):
         warnings.append(
-            "Every image is counted 0: objects cost more than they explain. Try a "
-            "larger --count_decay, a smaller --likelihood_scale, or another --seed; "
-            "objects must be bright on a dark ground."
+            "Every image is counted 0. Try a larger `count_decay`, a smaller "
+            "`likelihood_scale` or another `seed`. Objects must be bright on a dark "
+            "background."
         )
-    if only == [steps] and not _always(true_counts, steps):
+    if only == [most] and not _always(confusion, most):
         warnings.append(
-            f"Every image is counted {steps}, the most possible: either there are "
-            "that many objects or more (raise --max_objects), or extra objects "
-            "cost too little (try a smaller --count_decay or a smaller "
-            "--learning_rate)."
+            f"Every image is counted {most}, the maximum. If images hold that many "
+            "objects or more, raise `max_objects`; otherwise try a smaller "
+            "`count_decay` or a smaller `learning_rate`."
         )
     if len(only) != 1:
-        warnings += _missed_counts(true_counts or [])
-    if result["reconstruction_error"] > result["empty_canvas_error"]:
+        warnings += _missed_counts(confusion or [])
+    if evaluation.reconstruction_error > evaluation.empty_canvas_error:
         warnings.append(
             "The reconstruction is worse than an empty canvas. Objects must be bright "
-            "on a dark ground (invert pictures that are not); if they are, try a "
-            "smaller --learning_rate or more --steps."
+            "on a dark background: invert pictures of dark objects. Otherwise try a "
+            "smaller `learning_rate` or more `steps`."
         )
     return warnings
 
 
-def _missed_counts(confusion) -> list[str]:
-    """Of known counts that are mostly counted as another."""
+def _missed_counts(confusion: list[list[int]]) -> list[str]:
+    """Warnings of true counts that are inferred wrong in most of their images."""
     warnings = []
     for n, row in enumerate(confusion):
-        images, most = sum(row), max(range(len(row)), key=row.__getitem__)
-        right = row[n] if n < len(row) else 0
-        if images >= _MIN_IMAGES and right < images / 2:
+        images, mode = sum(row), max(range(len(row)), key=row.__getitem__)
+        correct = row[n] if n < len(row) else 0
+        if images >= _MIN_IMAGES and correct < images / 2:
             warnings.append(
-                f"Of the images whose count is {n}, {right / images:.0%} are counted "
-                f"right, most as {most}. Try more --steps, another --seed or, where "
-                "too many are counted, a smaller --count_decay; --max_objects "
-                "is the most that can be counted."
+                f"Of the images with {n} objects, {correct / images:.0%} are counted "
+                f"correctly; most are counted {mode}. Try more `steps` or another "
+                "`seed`; if too many objects are counted, a smaller `count_decay`; if "
+                "too few, check that `max_objects` is large enough."
             )
     return warnings
 
 
-def _always(confusion, count: int) -> bool:
-    """Whether all true counts are known to be `count`."""
+def _always(confusion: list[list[int]] | None, count: int) -> bool:
+    """Whether all true counts are known and equal `count`."""
     if confusion is None:
         return False
     return all(not any(row) for n, row in enumerate(confusion) if n != count)

@@ -1,58 +1,79 @@
-"""Numbers that compare what was found with what is there, in numpy."""
+"""Metrics of inferred counts, boxes and segmentations, in numpy."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, confusion_matrix
 
 
-def count_confusion(true: np.ndarray, inferred: np.ndarray, most: int) -> np.ndarray:
-    """How often each true count (row) was inferred as each count (column).
+@dataclasses.dataclass(frozen=True)
+class ReliabilityBin:
+    """Predictions in one bin of a reliability diagram, grouped by their probability."""
+
+    share: float  # of all predictions
+    probability: float  # mean over the bin
+    accuracy: float  # share of the bin's predictions that are correct
+
+
+def count_confusion(
+    true: np.ndarray, inferred: np.ndarray, max_objects: int
+) -> np.ndarray:
+    """Confusion matrix: number of images by true count (row), inferred count (column).
 
     Args:
-      true: [N] whole numbers.
-      inferred: [N] whole numbers of at most `most`.
-      most: the largest count that can be inferred.
+      true: [N] integers.
+      inferred: [N] integers of at most `max_objects`.
+      max_objects: the largest count that can be inferred.
 
     Returns:
-      [max(true) + 1, most + 1].
+      [max(true) + 1, max_objects + 1].
     """
-    confusion = np.zeros((true.max() + 1, most + 1), np.int64)
-    np.add.at(confusion, (true, inferred), 1)
-    return confusion
+    largest = max(true.max(), max_objects)
+    square = confusion_matrix(true, inferred, labels=np.arange(largest + 1))
+    return square[: true.max() + 1, : max_objects + 1]
 
 
 def calibration(
-    probs: np.ndarray, right: np.ndarray, bins: int = 15
-) -> tuple[float, list[dict[str, float]]]:
-    """Whether what is said with probability p is right in a share p of cases.
+    probs: np.ndarray, correct: np.ndarray, num_bins: int = 15
+) -> tuple[float, list[ReliabilityBin]]:
+    """The expected calibration error (Guo et al. 2017, eq. 3).
+
+    Not TFP's `expected_calibration_error`, which does not return the bins that the
+    reliability diagram needs; scikit-learn's `calibration_curve` returns no shares.
 
     Args:
-      probs: [N], of the answers given.
-      right: [N], whether they were right.
-      bins: of equal width, over [0, 1].
+      probs: [N], probabilities of the predictions.
+      correct: [N] bool, whether the predictions are correct.
+      num_bins: number of bins of equal width over [0, 1].
 
     Returns:
-      The expected calibration error (Guo et al. 2017, eq. 3); and of every bin
-      with answers their "share", mean "probability" and "accuracy".
+      The error, and the bins that are not empty.
     """
-    bin_of = np.minimum((probs * bins).astype(int), bins - 1)
-    rows = [
-        {
-            "share": float(inside.mean()),
-            "probability": float(probs[inside].mean()),
-            "accuracy": float(right[inside].mean()),
-        }
-        for inside in (bin_of == b for b in range(bins))
+    bin_of = np.minimum((probs * num_bins).astype(int), num_bins - 1)
+    bins = [
+        ReliabilityBin(
+            share=float(inside.mean()),
+            probability=float(probs[inside].mean()),
+            accuracy=float(correct[inside].mean()),
+        )
+        for inside in (bin_of == b for b in range(num_bins))
         if inside.any()
     ]
-    error = sum(r["share"] * abs(r["probability"] - r["accuracy"]) for r in rows)
-    return float(error), rows
+    error = sum(b.share * abs(b.probability - b.accuracy) for b in bins)
+    return float(error), bins
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box of [N, 4] with every one of [M, 4].
+    """Intersection over union of every pair of boxes.
 
-    Boxes are (ymin, xmin, ymax, xmax). Shape [N, M]; 0 where both are empty.
+    Args:
+      a: [N, 4], (ymin, xmin, ymax, xmax).
+      b: [M, 4].
+
+    Returns:
+      IoU, [N, M]; 0 where both boxes are empty.
     """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -63,10 +84,11 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def mean_iou(true: list[np.ndarray], found: list[np.ndarray]) -> float | None:
-    """IoU of every true box with its match, an unmatched box counting 0.
+def mean_iou(true: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float | None:
+    """Mean IoU of true boxes and their matches; an unmatched true box counts as 0.
 
-    Boxes of an image are matched one to one for the largest sum (Kuhn 1955).
+    The true and inferred boxes of an image are matched one to one, so that the sum of
+    IoUs is largest (Kuhn 1955).
 
     Args:
       true: for each image, [n, 4].
@@ -85,22 +107,22 @@ def mean_iou(true: list[np.ndarray], found: list[np.ndarray]) -> float | None:
 
 
 def average_precisions(
-    true: list[np.ndarray],
-    found: list[np.ndarray],
-    confidence: list[np.ndarray],
-    min_ious: list[float],
+    true: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    confidence: Sequence[np.ndarray],
+    min_ious: Sequence[float],
 ) -> np.ndarray | None:
-    """Areas under the precision-recall curves, precision made monotone.
+    """Average precision: area under the precision-recall curve, made monotone.
 
-    Detections are taken by falling confidence over all images; one is right if
-    the true box it overlaps most is not taken yet and the IoU is high enough
-    (PASCAL VOC 2010, Everingham et al., section 4.2).
+    Detections of all images are sorted by falling confidence. A detection is correct
+    if the true box with the largest IoU has no earlier detection and the IoU is large
+    enough (PASCAL VOC 2010, Everingham et al., section 4.2).
 
     Args:
       true: for each image, [n, 4].
       found: for each image, [m, 4].
       confidence: for each image, [m].
-      min_ious: the least IoU of a right detection, [K].
+      min_ious: [K], smallest IoUs of a correct detection.
 
     Returns:
       Average precision at each of `min_ious`, [K]; None if there are no true boxes.
@@ -108,7 +130,8 @@ def average_precisions(
     num_true = sum(len(boxes) for boxes in true)
     if not num_true:
         return None
-    scores, right = [], []
+    scores: list[float] = []
+    correct: list[np.ndarray] = []
     for a, b, c in zip(true, found, confidence, strict=True):
         iou = box_iou(a, b)
         taken = np.zeros([len(min_ious), len(a)], bool)
@@ -119,26 +142,26 @@ def average_precisions(
                 best = iou[:, j].argmax()
                 hit = ~taken[:, best] & (iou[best, j] >= min_ious)
                 taken[:, best] |= hit
-            right.append(hit)
+            correct.append(hit)
     if not scores:
         return np.zeros(len(min_ious))
     order = np.argsort(-np.asarray(scores), kind="stable")
-    hits = np.stack(right, axis=1)[:, order]  # [K, number of detections]
+    hits = np.stack(correct, axis=1)[:, order]  # [K, number of detections]
     precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     return (precision * hits).sum(axis=1) / num_true
 
 
 def foreground_ari(true: np.ndarray, found: np.ndarray) -> float | None:
-    """Adjusted Rand index (Hubert and Arabie 1985) of pixels that show an object.
+    """Adjusted Rand index (Hubert and Arabie 1985) of the pixels of true objects.
 
     Args:
-      true: [H, W], 0 where there is none, else the number of the object.
-      found: [H, W], the number of the object that was found there.
+      true: [H, W], the number of the object at each pixel; 0 for background.
+      found: [H, W], the number of the inferred object at each pixel.
 
     Returns:
-      1 for the same grouping, about 0 for one by chance; None for fewer than two
-      objects, of which there is only one grouping.
+      1 for the same segmentation, about 0 for a random one; None for images with fewer
+      than two objects, where the index is not informative.
     """
     foreground = true > 0
     if true.max() < 2:

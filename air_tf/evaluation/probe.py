@@ -1,4 +1,4 @@
-"""What appearance codes say of the objects."""
+"""A linear probe: classifies objects by their appearance codes."""
 
 from typing import NamedTuple
 
@@ -10,35 +10,43 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from air_tf.evaluation.metrics import box_iou
-from air_tf.model import spatial
-from air_tf.model.air import AIR, to_float
+from air_tf.images import batches
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
 from air_tf.structs import ImageSet
 
-# What `linear_probe` finds out.
-FIGURES = (
-    "probe_accuracy",
-    "probe_accuracy_pixels",
-    "probe_num_train",
-    "probe_num_test",
-)
 _MIN_IOU = 0.5
 _BATCH_SIZE = 250
 
 
 class LabelledCodes(NamedTuple):
-    """Objects that were found where there is one."""
+    """Inferred objects that match a true object."""
 
     z_what: np.ndarray  # [K, D]
-    pixels: np.ndarray  # [K, h w C], of the glimpses they were read from
-    labels: np.ndarray  # [K]
+    pixels: np.ndarray  # [K, h w C], of the glimpses that the codes are inferred from
+    labels: np.ndarray  # [K], classes of the true objects
+
+
+class Probe(NamedTuple):
+    """Test accuracies of linear classifiers.
+
+    Accuracies are None if the training objects have fewer than two classes, or if no
+    test object has one of these classes.
+    """
+
+    accuracy: float | None  # from z_what
+    accuracy_pixels: float | None  # from the pixels of the same glimpses
+    num_train: int  # objects
+    num_test: int  # objects
 
 
 def labelled_codes(
     air: AIR, images: ImageSet, max_objects: int | None = None
 ) -> LabelledCodes:
-    """Found objects whose box overlaps a true one's by IoU 0.5 or more.
+    """Inferred objects that match a true object with an IoU of at least 0.5.
 
-    Boxes of an image are matched one to one for the largest sum (Kuhn 1955).
+    The boxes of an image are matched one to one, so that the sum of IoUs is largest
+    (Kuhn 1955).
 
     Args:
       air: the model.
@@ -46,25 +54,22 @@ def labelled_codes(
       max_objects: T; that of the model's config if omitted.
     """
     parts = []
-    for start in range(0, len(images.images), _BATCH_SIZE):
-        batch = slice(start, start + _BATCH_SIZE)
-        pictures = to_float(images.images[batch])
+    for part, batch in batches(images.images, _BATCH_SIZE):
+        pictures = to_float(batch)
         scenes = air.infer(pictures, max_objects=max_objects, batch_size=_BATCH_SIZE)
         found, labels = [], []
         for i in range(len(scenes.num_objects)):
-            num = images.counts[start + i]
-            true = images.boxes[start + i, :num]
+            num = images.counts[part][i]
+            true = images.boxes[part][i, :num]
             iou = box_iou(true, scenes.boxes[i, : scenes.num_objects[i]])
             for a, b in zip(*linear_sum_assignment(iou, maximize=True), strict=True):
                 if iou[a, b] >= _MIN_IOU:
                     found.append((i, b))
-                    labels.append(images.labels[start + i, a])
+                    labels.append(images.labels[part][i, a])
         if found:
             image, step = np.transpose(found)
-            glimpses = spatial.extract_glimpses(
-                tf.gather(pictures, image),
-                tf.constant(scenes.z_where[image, step]),
-                air.config.glimpse_size,
+            glimpses = air.attend.read_glimpses(
+                tf.gather(pictures, image), tf.constant(scenes.z_where[image, step])
             ).numpy()
             parts.append(
                 LabelledCodes(
@@ -79,34 +84,29 @@ def labelled_codes(
     return LabelledCodes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def linear_probe(
-    train: LabelledCodes, test: LabelledCodes
-) -> dict[str, float | int | None]:
-    """How well a linear classifier tells labels, from codes and from pixels.
+def linear_probe(train: LabelledCodes, test: LabelledCodes) -> Probe:
+    """Fits and tests linear classifiers of objects, from codes and from pixels.
 
     Logistic regression on standardised features (Alain and Bengio 2017).
 
-    Returns:
-      "probe_accuracy" of z_what and "probe_accuracy_pixels" of the glimpses it was
-      read from, both on the test objects, or None where there are too few, or none of
-      a kind in `train`;
-      "probe_num_train" and "probe_num_test", how many objects.
+    Args:
+      train: objects that the classifiers are fitted to.
+      test: objects that the classifiers are tested on.
     """
-    result = dict.fromkeys(FIGURES) | {
-        "probe_num_train": len(train.labels),
-        "probe_num_test": len(test.labels),
-    }
+    num_train, num_test = len(train.labels), len(test.labels)
     classes = np.unique(train.labels)
-    # Of objects of other kinds than those it is fitted to, a probe knows nothing.
+    # A classifier can't predict classes that it was not fitted to.
     if len(classes) < 2 or not np.isin(test.labels, classes).any():
-        return result
+        return Probe(None, None, num_train, num_test)
 
-    def accuracy(fitted_to, tried_on):
+    def accuracy(train_features: np.ndarray, test_features: np.ndarray) -> float:
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-        probe.fit(fitted_to, train.labels)
-        return float(probe.score(tried_on, test.labels))
+        probe.fit(train_features, train.labels)
+        return float(probe.score(test_features, test.labels))
 
-    return result | {
-        "probe_accuracy": accuracy(train.z_what, test.z_what),
-        "probe_accuracy_pixels": accuracy(train.pixels, test.pixels),
-    }
+    return Probe(
+        accuracy=accuracy(train.z_what, test.z_what),
+        accuracy_pixels=accuracy(train.pixels, test.pixels),
+        num_train=num_train,
+        num_test=num_test,
+    )

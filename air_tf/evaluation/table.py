@@ -1,85 +1,107 @@
-"""Figures of `evaluate` as text."""
+"""Formats an `Evaluation` as text tables."""
 
-from typing import Any
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from air_tf.evaluation.evaluation import Evaluation
 
 
-def table_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of the result of `evaluate` for people to read."""
+class Row(NamedTuple):
+    """A formatted figure with its name."""
 
-    def number(value, form):
-        return "unknown" if value is None else format(value, form)
+    name: str
+    value: str
+    level: int = 0  # of indentation: above 0, a detail of the row above
 
+
+def table_rows(evaluation: Evaluation) -> list[Row]:
+    """The rows of the table. The IWAE bound and the probe are optional."""
+    e = evaluation
     rows = [
-        ("images", number(result["num_images"], ",d")),
-        ("count accuracy, most probable", number(result["count_accuracy"], ".2%")),
-        ("count accuracy, sampled", number(result["count_accuracy_sampled"], ".2%")),
-        ("mean absolute count error", number(result["mean_abs_count_error"], ".4f")),
-        (
-            "expected calibration error of the count",
-            number(result["expected_calibration_error"], ".4f"),
+        Row("images", _number(e.num_images, ",d")),
+        Row("count accuracy, most probable", _number(e.count_accuracy, ".2%")),
+        Row("count accuracy, sampled", _number(e.count_accuracy_sampled, ".2%")),
+        Row("mean absolute count error", _number(e.mean_abs_count_error, ".4f")),
+        Row(
+            "expected calibration error of q(n)",
+            _number(e.expected_calibration_error, ".4f"),
         ),
-        ("mean inferred count", number(result["mean_num_objects"], ".3f")),
-        (
-            f"ELBO (nats, sigma {result['likelihood_scale']:g}, "
-            f"p(n) {result['count_prior']})",
-            number(result["elbo"], ".2f"),
+        Row("mean inferred count", _number(e.mean_num_objects, ".3f")),
+        Row(
+            f"ELBO (nats per image, sigma {e.likelihood_scale:g}, p(n) "
+            f"{e.count_prior})",
+            _number(e.elbo, ".2f"),
         ),
-        ("  log likelihood", number(result["log_likelihood"], ".2f")),
-        (
-            "    of an image without an error",
-            number(result["likelihood_constant"], ".2f"),
+        Row("log likelihood", _number(e.log_likelihood, ".2f"), 1),
+        Row(
+            "of a perfect reconstruction",
+            _number(e.likelihood_constant, ".2f"),
+            2,
         ),
-        ("  - KL of the count", number(result["kl_num_objects"], ".2f")),
-        ("  - KL of z_where", number(result["kl_where"], ".2f")),
-        ("  - KL of z_what", number(result["kl_what"], ".2f")),
-        (
-            "distance of generated and true counts",
-            number(result["generated_count_distance"], ".4f"),
+        Row("- KL of the count", _number(e.kl_num_objects, ".2f"), 1),
+        Row("- KL of z_where", _number(e.kl_where, ".2f"), 1),
+        Row("- KL of z_what", _number(e.kl_what, ".2f"), 1),
+    ]
+    if e.iwae is not None:
+        name = f"IWAE bound, {e.num_samples} samples (nats per image)"
+        rows.append(Row(name, _number(e.iwae, ".2f")))
+    rows += [
+        Row(
+            "distance of generated counts to true ones",
+            _number(e.generated_count_distance, ".4f"),
         ),
-        ("squared error of a pixel", number(result["reconstruction_error"], ".5f")),
-        ("  of an empty canvas", number(result["empty_canvas_error"], ".5f")),
-        ("mean IoU of boxes", number(result["mean_iou"], ".3f")),
-        ("AP at IoU 0.5", number(result["ap_50"], ".3f")),
-        ("AP, mean of IoU 0.5 to 0.95", number(result["ap_50_95"], ".3f")),
-        (
-            "ARI of pixels, two objects or more",
-            number(result["foreground_ari"], ".3f"),
+        Row("squared error per pixel", _number(e.reconstruction_error, ".5f")),
+        Row("of an empty canvas", _number(e.empty_canvas_error, ".5f"), 1),
+        *(
+            Row(f"after attend step {step}", _number(error, ".5f"), 1)
+            for step, error in enumerate(e.reconstruction_error_by_step or [])
+            if step > 0
+        ),
+        Row("mean IoU of boxes", _number(e.mean_iou, ".3f")),
+        Row("AP at IoU 0.5", _number(e.ap_50, ".3f")),
+        Row("AP, mean of IoU 0.5 to 0.95", _number(e.ap_50_95, ".3f")),
+        Row(
+            "foreground ARI, images with two objects or more",
+            _number(e.foreground_ari, ".3f"),
         ),
     ]
-    by_step = result.get("reconstruction_error_by_step", [])
-    if by_step:
-        at = [name for name, _ in rows].index("  of an empty canvas")
-        rows[at + 1 : at + 1] = [
-            (f"  after step {step}", number(error, ".5f"))
-            for step, error in enumerate(by_step[1:], 1)
-        ]
-    if result.get("probe_accuracy") is not None:
+    if e.probe_accuracy is not None:
         rows += [
-            (
-                "labels by linear probe of z_what",
-                number(result["probe_accuracy"], ".2%"),
-            ),
-            (
-                "  of the same glimpses' pixels",
-                number(result["probe_accuracy_pixels"], ".2%"),
-            ),
+            Row("label accuracy of a linear probe", _number(e.probe_accuracy, ".2%")),
+            Row("from pixels", _number(e.probe_accuracy_pixels, ".2%"), 1),
         ]
-    if "iwae" in result:
-        label = f"IWAE bound, {result['num_samples']} samples (nats an image)"
-        at = [name for name, _ in rows].index("distance of generated and true counts")
-        rows.insert(at, (label, number(result["iwae"], ".2f")))
     return rows
 
 
-def format_table(result: dict[str, Any]) -> str:
-    """The result of `evaluate` as a table of text."""
-    lines = [f"{name:<44}{value:>12}" for name, value in table_rows(result)]
-    if result["count_confusion"] is not None:
-        confusions = [result["count_confusion"], result["count_confusion_sampled"]]
-        header = "".join(f"{n:>6}" for n in range(len(confusions[0][0])))
-        lines.append(f"{'':<24}most probable, and sampled")
-        lines.append(f"{'true count | inferred':<24}{header}   {header}")
-        for n, rows in enumerate(zip(*confusions, strict=True)):
-            cells = ("".join(f"{count:>6}" for count in row) for row in rows)
-            lines.append(f"{n:>24}" + "   ".join(cells))
-    return "\n".join(lines)
+def _number(value: float | None, form: str) -> str:
+    return "unavailable" if value is None else format(value, form)
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """A table of the figures, then the confusion matrices of the count."""
+    figures = [
+        (2 * row.level * " " + row.name, row.value) for row in table_rows(evaluation)
+    ]
+    tables = [
+        tabulate(
+            figures,
+            tablefmt="plain",
+            colalign=("left", "right"),
+            disable_numparse=True,
+            preserve_whitespace=True,
+        )
+    ]
+    for name, confusion in (
+        ("most probable", evaluation.count_confusion),
+        ("sampled", evaluation.count_confusion_sampled),
+    ):
+        if confusion is not None:
+            tables.append(
+                tabulate(
+                    [[n, *row] for n, row in enumerate(confusion)],
+                    headers=[f"true count | {name}", *range(len(confusion[0]))],
+                    tablefmt="plain",
+                )
+            )
+    return "\n\n".join(tables)

@@ -1,19 +1,27 @@
-"""A model's answer for single pictures, as files or as lines of JSON."""
+"""Predictions for picture files. Imports no TensorFlow, for use on edge devices."""
 
-import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from air_tf.data.user_images import read_picture
-from air_tf.errors import InputError
-from air_tf.files import make_output_dir
+from air_tf.errors import InputError, OutputError
+from air_tf.files import make_output_dir, replacing, write_json
 from air_tf.structs import Scenes
 from air_tf.visualization.drawing import draw_boxes
+
+
+class Prediction(NamedTuple):
+    """The answer for one picture, or the error that prevented it."""
+
+    path: str  # of the picture, as given
+    answer: dict[str, Any] | None  # see `describe`
+    file: pathlib.Path | None  # JSON file with the answer, if files are written
+    error: InputError | OutputError | None
 
 
 def predict_files(
@@ -22,52 +30,69 @@ def predict_files(
     output_dir: str | os.PathLike | None = None,
     *,
     overwrite: bool = False,
-) -> list[str]:
-    """Prints JSON, a line for each picture, or writes it to files.
+) -> Iterator[Prediction]:
+    """Predicts pictures, one at a time.
 
     Args:
-      infer: a path and the picture that was read from it, "RGB", to scenes of
+      infer: function of a path and its picture of mode "RGB"; returns `Scenes` with
         one image, as numpy arrays.
       paths: PNG or JPEG files of any size.
-      output_dir: for NAME.json and NAME.png, with the boxes drawn; made if it is
-        not there. Without, JSON goes to standard output.
-      overwrite: whether files that exist may be replaced.
+      output_dir: folder for NAME.json, the answer, and NAME.png, the picture with the
+        boxes drawn; created if it does not exist. Nothing is written if omitted.
+      overwrite: whether to replace existing files.
 
     Returns:
-      A line for every picture that could not be read or was refused.
+      A lazy iterator of predictions in the order of `paths`. Each is returned after
+      its files are written. An InputError or OutputError for one picture is part of
+      its prediction and does not stop the iteration; other errors are raised.
 
     Raises:
-      InputError: if a file exists already, or the folder can't be made.
+      InputError: before any prediction, if a file exists or the folder can't be
+        created.
     """
     names = _unique_names(paths)
     folder = None
     if output_dir is not None:
         files = [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
         folder = make_output_dir(output_dir, files, overwrite=overwrite)
-    failures = []
-    for path, name in zip(paths, names, strict=True):
-        try:
-            picture = read_picture(path)
-            # One by one: pictures can be large, and the loop ends with its image.
-            scenes = infer(path, picture)
-        except InputError as error:
-            failures.append(str(error))
-            continue
+    # A generator expression, so that the checks above run before the first `next`.
+    return (
+        _predict(infer, path, None if folder is None else folder / f"{name}.json")
+        for path, name in zip(paths, names, strict=True)
+    )
+
+
+def _predict(
+    infer: Callable[[str, Image.Image], Scenes], path: str, file: pathlib.Path | None
+) -> Prediction:
+    try:
+        picture = read_picture(path)
+        scenes = infer(path, picture)
         answer = describe(path, picture, scenes)
-        if not folder:
-            print(json.dumps(answer), flush=True)
-            continue
-        with open(folder / f"{name}.json", "w") as file:
-            json.dump(answer, file, indent=2)
-            file.write("\n")
-        boxes = scenes.boxes[0, : answer["count"]]
-        draw_boxes(picture, boxes).save(folder / f"{name}.png")
-        print(f"{path}: {answer['count']} objects, in {folder / name}.json")
-    return failures
+        if file is not None:
+            with_boxes = draw_boxes(picture, scenes.boxes[0, : answer["count"]])
+            with replacing(file.with_suffix(".png")) as temporary:
+                with_boxes.save(temporary)
+            write_json(file, answer)
+    except (InputError, OutputError) as error:
+        return Prediction(path, None, None, error)
+    return Prediction(path, answer, file, None)
 
 
 def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
-    """What `Scenes` of one picture say, as a dictionary that JSON can hold."""
+    """The answer for one picture, for JSON.
+
+    Args:
+      path: of the picture.
+      picture: as read.
+      scenes: of this picture, N = 1.
+
+    Returns:
+      "image" (the path), "height" and "width" in pixels, "count",
+      "count_probabilities" (q(n) for n = 0 .. T), "box_format", and lists with one item
+      per object: "boxes" (in [0, 1]), "boxes_in_pixels", "presence_probs", "z_where",
+      "z_what".
+    """
     count = int(scenes.num_objects[0])
     boxes = scenes.boxes[0, :count]
     height, width = picture.height, picture.width
@@ -88,7 +113,7 @@ def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
 
 
 def _unique_names(paths: Sequence[str]) -> list[str]:
-    """File names without suffix; a second `a` becomes `a_2`."""
+    """File names without suffix, made unique: the second `a` becomes `a_2`."""
     names: list[str] = []
     for path in paths:
         stem = name = pathlib.Path(path).stem

@@ -1,90 +1,64 @@
 """Attend, Infer, Repeat (Eslami et al. 2016, arXiv 1603.08575).
 
-The generative story, p(x, z):
-
-    n ~ Geometric truncated to {0 .. T}              how many objects
-    z_where_t ~ Normal, z_what_t ~ Normal, t <= n    where each is, how it looks
-    canvas = sum over t <= n of place(decode(z_what_t), z_where_t)
-    x ~ Normal(canvas, sigma^2)                      each pixel by itself
-
-and its inference, q(z | x), goes through the objects one by one
-(`air_tf.model.attend`). Both are fitted by the evidence lower bound
+The generative model p(x, z) is in `air_tf.model.generative`, the inference model
+q(z | x) in `air_tf.model.attend`. Training maximises the evidence lower bound
 
     ELBO = E_q[log p(x | z) + log p(n) - log q(n)
                - sum over t <= n of (KL_where_t + KL_what_t)]  <=  log p(x),
 
-whose estimators are in `air_tf.objectives`.
-
-The priors that training uses are means to an end: p(n) falls steeply, so that an
-object has to pay. Scenes are generated from p(n) as it is fitted to the training
-images afterwards (`air_tf.training.fit_priors`).
+whose estimators are in `air_tf.objectives`. The class `AIR` combines the two models
+and returns inferred objects as `Scenes`.
 """
 
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from air_tf.config import AIRConfig
+from air_tf.config.upgrade import VERSION, version_of
 from air_tf.errors import InputError
-from air_tf.images import check_images
-from air_tf.model import attend, distributions, networks, spatial
-from air_tf.model.difference import DifferenceAttend
-from air_tf.model.recurrent import RecurrentAttend
-from air_tf.structs import AIROutput, Densities, NormalParams, Scenes
-
-_ATTEND = {"recurrent": RecurrentAttend, "difference": DifferenceAttend}
-
-# A drawn object ends where its pixels fall below this intensity.
-BOX_THRESHOLD = 0.1
+from air_tf.images import batches, check_images
+from air_tf.model import distributions, spatial
+from air_tf.model.attend import Attend, draw_noise
+from air_tf.model.composition import Additive
+from air_tf.model.generative import Generative, as_float
+from air_tf.model.pixels import to_float
+from air_tf.structs import AIROutput, Scenes
 
 
 @keras.saving.register_keras_serializable(package="air_tf")
 class AIR(keras.Model):
-    """Explains images as a variable number of objects.
+    """Infers a variable number of objects in images, and generates images.
 
     Args:
       config: sizes, priors and likelihood; `AIRConfig()` if omitted.
 
-    Raises:
-      InputError: for a setting that can't work, naming it.
+    Attributes:
+      config: as given.
+      generative: p(x, z).
+      attend: q(z | x).
     """
 
     def __init__(self, config: AIRConfig | None = None, **kwargs):
-        # Images stay float32 under mixed precision; layers cast for themselves.
+        # Under mixed precision, images stay float32: layers cast their own inputs.
         super().__init__(autocast=False, **kwargs)
         self.config = config or AIRConfig()
-        self.attend = _ATTEND[self.config.inference](
-            self.config, dtype=self.dtype_policy, name="attend"
+        # The one composition there is; a setting would choose here.
+        composition = Additive()
+        self.attend = Attend(
+            self.config, composition, dtype=self.dtype_policy, name="attend"
         )
-        self.decoder = networks.GlimpseDecoder(
-            hidden_units=self.config.decoder_units,
-            glimpse_shape=(*self.config.glimpse_size, self.config.image_shape[2]),
-            output_bias=self.config.decoder_bias,
-            dtype=self.dtype_policy,
-            name="decoder",
+        self.generative = Generative(
+            self.config, composition, dtype=self.dtype_policy, name="generative"
         )
         self.build((None, *self.config.image_shape))
 
     def build(self, input_shape):
         self.attend.build(input_shape)
-        self.decoder.build((None, self.config.z_what_size))
-        probs = self.count_prior().probs_parameter()
-        where = [self.config.where_prior_loc, self.config.where_prior_scale]
-        # Those of training, until they are fitted.
-        self._fitted_count_probs = self.add_weight(
-            name="fitted_count_probs",
-            shape=probs.shape,
-            initializer=lambda shape, dtype=None: tf.cast(probs, dtype),
-            trainable=False,
-        )
-        self._fitted_where = self.add_weight(
-            name="fitted_where",
-            shape=(2, 3),
-            initializer=lambda shape, dtype=None: tf.constant(where, dtype),
-            trainable=False,
-        )
+        self.generative.build()
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -93,173 +67,13 @@ class AIR(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        return cls(AIRConfig.from_dict(config.pop("config")), **config)
-
-    # p(x, z)
-
-    def count_prior(self, max_objects: int | None = None, *, fitted: bool = False):
-        """p(n) on {0 .. T}, of training or as fitted to its images."""
-        steps = self._steps(max_objects)
-        if not fitted:
-            return distributions.count_prior(self.config.count_decay, steps)
-        return distributions.fitted_count_prior(self._fitted_count_probs.value, steps)
-
-    def where_prior(self, *, fitted: bool = False):
-        """p(z_where), of event shape [3], of training or as fitted."""
-        if not fitted:
-            return distributions.where_prior(
-                self.config.where_prior_loc, self.config.where_prior_scale
-            )
-        loc, scale = tf.unstack(self._fitted_where.value)
-        return distributions.diagonal_normal(NormalParams(loc=loc, scale=scale))
-
-    def what_prior(self):
-        """p(z_what), of event shape [D]."""
-        return distributions.what_prior(self.config.z_what_size)
-
-    def set_fitted_priors(self, count_probs, where) -> None:
-        """Sets the priors that scenes are generated from.
-
-        Args:
-          count_probs: p(n), [T + 1].
-          where: mean and standard deviation of p(z_where), [2, 3].
-        """
-        self._fitted_count_probs.assign(count_probs)
-        self._fitted_where.assign(where)
-
-    def densities(
-        self, max_objects: int | None = None, *, fitted_count: bool = False
-    ) -> Densities:
-        """All that a bound needs of p, with p(n) of training or as fitted."""
-        return Densities(
-            count_prior=self.count_prior(max_objects, fitted=fitted_count),
-            where_prior=self.where_prior(),
-            what_prior=self.what_prior(),
-            likelihood_scale=self.config.likelihood_scale,
-        )
-
-    def draw_objects(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
-        """Draws every object alone.
-
-        Args:
-          z_where: [B, T, 3].
-          z_what: [B, T, D].
-
-        Returns:
-          Object images, [B, T, H, W, C].
-
-        Raises:
-          InputError: for other shapes.
-        """
-        z_where, z_what = _as_float(z_where, z_what)
-        size = self.config.z_what_size
-        shapes = tuple(z_where.shape), tuple(z_what.shape)
-        if (
-            [len(shape) for shape in shapes] != [3, 3]
-            or (shapes[0][2], shapes[1][2]) != (3, size)
-            or shapes[0][1] != shapes[1][1]
-        ):
+        settings = config.pop("config")
+        if version_of(settings) < VERSION:
             raise InputError(
-                f"z_where and z_what have shapes {shapes[0]} and {shapes[1]}; expected "
-                f"[B, T, 3] and [B, T, {size}]"
+                "the model was saved by an earlier version of air_tf; expected "
+                "air_tf.load_model(FILE) to read it, instead of Keras"
             )
-        drawn = self._draw_each(
-            tf.reshape(z_where, [-1, 3]),
-            tf.reshape(z_what, [-1, size]),
-        )
-        return tf.reshape(drawn, [-1, z_where.shape[1], *self.config.image_shape])
-
-    def decode(
-        self, z_where: tf.Tensor, z_what: tf.Tensor, z_pres: tf.Tensor
-    ) -> tf.Tensor:
-        """The mean of p(x | z).
-
-        Args:
-          z_where: [B, T, 3].
-          z_what: [B, T, D].
-          z_pres: [B, T], 0 or 1.
-
-        Returns:
-          Canvas, [B, H, W, C].
-
-        Raises:
-          InputError: for other shapes.
-        """
-        z_where, z_what, z_pres = _as_float(z_where, z_what, z_pres)
-        if tuple(z_pres.shape[1:]) != tuple(z_where.shape[1:2]):
-            raise InputError(
-                f"z_pres has shape {tuple(z_pres.shape)}; expected [B, T] as z_where, "
-                f"which has {tuple(z_where.shape)}"
-            )
-        return self._compose(self.draw_objects(z_where, z_what), z_pres)
-
-    def generate(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        num_objects: int | None = None,
-        max_objects: int | None = None,
-        fitted_where: bool = False,
-    ) -> Scenes:
-        """Draws `n` scenes from the prior, with p(n) as fitted.
-
-        Args:
-          n: how many scenes.
-          seed: the same seed draws the same scenes.
-          num_objects: draws from p(. | n = num_objects) instead.
-          max_objects: T; that of the config if omitted.
-          fitted_where: draws z_where from p(z_where) as fitted, too.
-
-        Returns:
-          Scenes as numpy arrays; `canvas` is their mean image.
-        """
-        steps = self._steps(max_objects)
-        if n < 1:
-            raise InputError(f"n is {n}; expected at least 1")
-        if num_objects is not None and not 0 <= num_objects <= steps:
-            raise InputError(f"num_objects is {num_objects}; expected 0 to {steps}")
-        seeds = tf.random.split([seed, 0], 3)
-        count_prior = self.count_prior(steps, fitted=True)
-        if num_objects is None:
-            count = count_prior.sample(n, seed=seeds[0])
-        else:
-            count = tf.fill([n], num_objects)
-        where_prior = self.where_prior(fitted=fitted_where)
-        z_where = where_prior.sample([n, steps], seed=seeds[1])
-        z_what = self.what_prior().sample([n, steps], seed=seeds[2])
-        count_probs = tf.tile(count_prior.probs_parameter()[tf.newaxis], [n, 1])
-        scenes = self.describe(z_where, z_what, distributions.unary_code(count, steps))
-        at_least = tf.cumsum(count_probs, axis=1, reverse=True)[:, 1:]
-        return scenes._replace(
-            num_objects_probs=count_probs.numpy(), presence_probs=at_least.numpy()
-        )
-
-    def describe(self, z_where, z_what, z_pres) -> Scenes:
-        """Draws scenes that are known for certain.
-
-        Args:
-          z_where: [N, T, 3].
-          z_what: [N, T, D].
-          z_pres: [N, T] in unary code: 1 for the first objects, then 0.
-
-        Returns:
-          Scenes as numpy arrays, as from `infer`.
-        """
-        z_where, z_what, z_pres = _as_float(z_where, z_what, z_pres)
-        steps = z_pres.shape[1]
-        count = tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32)
-        scenes = self._describe(
-            z_pres=z_pres,
-            count_probs=tf.one_hot(count, steps + 1),
-            z_where=z_where,
-            z_what=z_what,
-            object_image=self.draw_objects(z_where, z_what),
-            num_trips=tf.fill(tf.shape(count), steps),
-        )
-        return tf.nest.map_structure(lambda x: x.numpy(), scenes)
-
-    # q(z | x)
+        return cls(AIRConfig.from_dict(settings), **config)
 
     def call(
         self,
@@ -268,20 +82,21 @@ class AIR(keras.Model):
         sample: bool = False,
         seed: tf.Tensor | None = None,
         max_objects: int | None = None,
-        stop_early: bool = False,
-        unroll: bool = False,
+        loop: str = "full",
         training: bool | None = None,
     ) -> AIROutput:
-        """Infers the objects and draws them again.
+        """Infers the objects of images and reconstructs the images.
 
         Args:
           images: [B, H, W, C], float in [0, 1], or uint8.
-          sample: samples of q rather than its means and most probable count.
-          seed: [2] int32, needed to sample; the same seed draws the same.
+          sample: whether to return samples of q instead of posterior means and the
+            most probable count.
+          seed: [2] int32, required with `sample`; the same seed gives the same
+            samples.
           max_objects: T; that of the config if omitted.
-          stop_early: ends the loop with the last object of the batch, see
-            `Attend.call`. Only score functions do without all T steps.
-          unroll: T copies of the step instead of a loop, see there.
+          loop: "full", "early_stop" or "unrolled", see `Attend.call`. Objectives
+            other than score-function estimators need all T attend steps, which
+            "early_stop" does not take.
           training: unused; Keras passes it.
 
         Raises:
@@ -293,58 +108,53 @@ class AIR(keras.Model):
         shape = tuple(images.shape[1:])
         if shape != self.config.image_shape:
             raise InputError(
-                f"images have shape {shape}; expected {self.config.image_shape} "
-                "after the batch axis"
+                f"have shape {shape}; expected {self.config.image_shape} after the "
+                "batch axis",
+                field="images",
             )
-        steps = self._steps(max_objects)
+        steps = self.config.num_steps(max_objects)
+        batch = tf.shape(images)[0]
         noise = None
         if sample:
             if seed is None:
-                raise InputError("sample=True needs a seed")
-            noise = attend.draw_noise(
-                seed, tf.shape(images)[0], steps, self.config.z_what_size
-            )
+                raise InputError("is None; expected [2] int32 to sample", field="seed")
+            noise = draw_noise(seed, batch, steps, self.config.z_what_size)
+        ground = self.generative.ground(batch)
         inference, object_image = self.attend(
             images,
-            draw=self._draw_each,
+            ground=ground,
+            draw=self.generative.draw_object,
             max_objects=steps,
             noise=noise,
-            stop_early=stop_early,
-            unroll=unroll,
+            loop=loop,
         )
         return AIROutput(
             inference=inference,
             object_image=object_image,
-            canvas=self._compose(object_image, inference.z_pres),
+            ground=ground,
+            canvas=self.generative.compose(object_image, inference.z_pres, ground),
         )
 
     def scenes(
-        self, images: tf.Tensor, *, max_objects: int, unroll: bool = False
+        self, images: tf.Tensor, *, max_objects: int, loop: str = "early_stop"
     ) -> Scenes:
-        """The deterministic path, that of `infer`, in tensors: what is exported.
+        """The computation of `infer` on tensors: deterministic, and what is exported.
 
         Args:
           images: [B, H, W, C], float32 in [0, 1].
           max_objects: T.
-          unroll: no loops or branches, for compilers that have none; all T
-            steps are taken then.
+          loop: see `Attend.call`.
         """
-        inference, object_image = self.attend(
-            images,
-            draw=self._draw_each,
-            max_objects=max_objects,
-            noise=None,
-            stop_early=not unroll,
-            unroll=unroll,
-        )
-        log_probs = distributions.log_count_probs(inference.presence_logits)
+        output = self(images, max_objects=max_objects, loop=loop)
+        log_probs = distributions.log_count_probs(output.inference.presence_logits)
         return self._describe(
-            z_pres=inference.z_pres,
             count_probs=tf.exp(log_probs),
-            z_where=inference.z_where,
-            z_what=inference.z_what,
-            object_image=object_image,
-            num_trips=inference.num_trips,
+            z_pres=output.inference.z_pres,
+            z_where=output.inference.z_where,
+            z_what=output.inference.z_what,
+            object_image=output.object_image,
+            canvas=output.canvas,
+            num_trips=output.inference.num_trips,
         )
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -352,17 +162,21 @@ class AIR(keras.Model):
         return self.scenes(images, max_objects=max_objects)
 
     def infer(
-        self, images, *, max_objects: int | None = None, batch_size: int = 64
+        self,
+        images: npt.ArrayLike,
+        *,
+        max_objects: int | None = None,
+        batch_size: int = 64,
     ) -> Scenes:
-        """Says how many objects there are, where, and what they look like.
+        """Counts, locates and encodes the objects in images.
 
-        Posterior means and the most probable count; the loop of a batch ends
-        with its last object.
+        Deterministic: uses posterior means and the most probable count. The attend
+        loop of a batch ends when all its images have ended.
 
         Args:
           images: [N, H, W, C], float in [0, 1], or uint8.
           max_objects: T; that of the config if omitted.
-          batch_size: how many images go through the loop together.
+          batch_size: number of images that go through the attend loop together.
 
         Returns:
           Scenes as numpy arrays.
@@ -372,43 +186,102 @@ class AIR(keras.Model):
         """
         images = np.asarray(images)
         check_images(images, self.config.image_shape)
-        steps = self._steps(max_objects)
+        steps = self.config.num_steps(max_objects)
         parts = [
-            self._compiled_scenes(
-                to_float(images[i : i + batch_size]), max_objects=steps
-            )
-            for i in range(0, len(images), batch_size)
+            self._compiled_scenes(to_float(batch), max_objects=steps)
+            for _, batch in batches(images, batch_size)
         ]
         return tf.nest.map_structure(
             lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
         )
 
-    def reconstruct(self, images, *, max_objects: int | None = None) -> np.ndarray:
-        """The canvas that explains each image: [N, H, W, C] to the same."""
+    def reconstruct(
+        self, images: npt.ArrayLike, *, max_objects: int | None = None
+    ) -> np.ndarray:
+        """The canvas of `infer` for each image: [N, H, W, C] to [N, H, W, C]."""
         return self.infer(images, max_objects=max_objects).canvas
 
-    def _steps(self, max_objects: int | None) -> int:
-        steps = self.config.max_objects if max_objects is None else max_objects
-        if not isinstance(steps, int) or steps < 1:
-            raise InputError(
-                f"max_objects is {steps}; expected a whole number of at least 1"
-            )
-        return steps
+    def decode(
+        self, z_where: npt.ArrayLike, z_what: npt.ArrayLike, z_pres: npt.ArrayLike
+    ) -> tf.Tensor:
+        """The canvas of the given latents, see `Generative.decode`."""
+        return self.generative.decode(z_where, z_what, z_pres)
 
-    def _draw_each(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
-        """One object for each image: [N, 3] and [N, D] to [N, H, W, C]."""
-        return spatial.place_glimpses(
-            self.decoder(z_what), z_where, self.config.image_shape[:2]
+    def generate(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        num_objects: int | None = None,
+        max_objects: int | None = None,
+        fitted_where: bool = False,
+    ) -> Scenes:
+        """Generates `n` scenes from the prior; arguments as for `Generative.sample`.
+
+        Returns:
+          Scenes as numpy arrays; `canvas` is the mean of p(x | z). The count
+          probabilities are those of p(n).
+
+        Raises:
+          InputError: for numbers out of range.
+        """
+        latents = self.generative.sample(
+            n,
+            seed=seed,
+            num_objects=num_objects,
+            max_objects=max_objects,
+            fitted_where=fitted_where,
         )
+        scenes = self.describe(latents.z_where, latents.z_what, latents.z_pres)
+        probs = np.tile(latents.count_probs.numpy(), (n, 1))
+        at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:]
+        return scenes._replace(num_objects_probs=probs, presence_probs=at_least.numpy())
 
-    def _compose(self, object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
-        """Adds up the present objects: [B, T, H, W, C] to [B, H, W, C]."""
-        return tf.einsum("bthwc,bt->bhwc", object_image, z_pres)
+    def describe(
+        self, z_where: npt.ArrayLike, z_what: npt.ArrayLike, z_pres: npt.ArrayLike
+    ) -> Scenes:
+        """Draws scenes from given latents.
+
+        Args:
+          z_where: [N, T, 3].
+          z_what: [N, T, D].
+          z_pres: [N, T] in unary code: 1 for the first objects, then 0.
+
+        Returns:
+          Scenes as numpy arrays, as from `infer`; the count has probability 1.
+
+        Raises:
+          InputError: for other shapes of z_where and z_what.
+        """
+        where, what, present = as_float(z_where, z_what, z_pres)
+        steps = present.shape[1]
+        count = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)
+        object_image = self.generative.draw_objects(where, what)
+        scenes = self._describe(
+            count_probs=tf.one_hot(count, steps + 1),
+            z_pres=present,
+            z_where=where,
+            z_what=what,
+            object_image=object_image,
+            canvas=self.generative.compose(
+                object_image, present, self.generative.ground(tf.shape(count)[0])
+            ),
+            num_trips=tf.fill(tf.shape(count), steps),
+        )
+        return tf.nest.map_structure(lambda x: x.numpy(), scenes)
 
     def _describe(
-        self, *, z_pres, count_probs, z_where, z_what, object_image, num_trips
+        self,
+        *,
+        count_probs: tf.Tensor,
+        z_pres: tf.Tensor,
+        z_where: tf.Tensor,
+        z_what: tf.Tensor,
+        object_image: tf.Tensor,
+        canvas: tf.Tensor,
+        num_trips: tf.Tensor,
     ) -> Scenes:
-        boxes = spatial.object_boxes(object_image, BOX_THRESHOLD)
+        boxes = spatial.object_boxes(object_image, self.config.box_threshold)
         present = z_pres[..., tf.newaxis]  # [B, T, 1]
         at_least = tf.cumsum(count_probs, axis=1, reverse=True)  # [B, T + 1]
         return Scenes(
@@ -419,18 +292,6 @@ class AIR(keras.Model):
             presence_probs=at_least[:, 1:],
             z_where=present * z_where,
             z_what=present * z_what,
-            canvas=self._compose(object_image, z_pres),
+            canvas=canvas,
             num_trips=num_trips,
         )
-
-
-def _as_float(*arrays) -> tuple[tf.Tensor, ...]:
-    return tuple(tf.cast(array, tf.float32) for array in arrays)
-
-
-def to_float(images) -> tf.Tensor:
-    """uint8 in 0 .. 255 or float in [0, 1] to float32 in [0, 1]."""
-    images = tf.convert_to_tensor(images)
-    if images.dtype == tf.uint8:
-        return tf.cast(images, tf.float32) / 255.0
-    return tf.cast(images, tf.float32)

@@ -1,68 +1,67 @@
-"""Inference whose steps look at what is left to explain.
+"""Difference inference: each attend step sees what is not explained yet.
 
-Difference-AIR (Eslami et al. 2016, section 3.1): a step sees the image
-minus what has been drawn so far, and remembers nothing else. As it can't know how
-many objects came before, it goes on with counts that it was never trained on.
+Difference-AIR (Eslami et al. 2016, section 3.1): an attend step sees the residual,
+the image minus the canvas drawn so far. The canvas is its only memory, so a step
+does not depend on the number of objects before it. Therefore inference generalises
+to counts larger than those it was trained on.
 
-One network sees every part of the canvas in the same way: in each cell of a grid it
-says how likely an object is there, and in which window. The step takes the most
-likely cell and looks again, at full resolution, through that window, and once more
-through the corrected one: where objects stand close, the first window often lies
-between two.
+One network reads the surroundings of every cell of a grid, and gives the logit that
+an object is there, and a window. The step chooses the most likely cell, and corrects
+its window with glimpses at full resolution, because the first window often lies
+between two objects that are close to each other.
 """
 
 import math
 
 import tensorflow as tf
 
-from air_tf.model import networks, spatial
-from air_tf.model.attend import Attend, Search
+from air_tf.config import AIRConfig, DifferenceConfig
+from air_tf.model import spatial
+from air_tf.model.cell_search import CellSearch
+from air_tf.model.composition import Composition
+from air_tf.model.heads import WhereHead
+from air_tf.model.layers import flat_size
+from air_tf.model.search import Found, Search
 
-# Each through the window that the look before corrected.
-_CLOSER_LOOKS = 2
 
+class DifferenceSearch(Search):
+    """Searches the residual for the next object; its memory is the canvas."""
 
-class DifferenceAttend(Attend):
-    """The attend loop of a network that sees the unexplained rest of the image."""
+    def __init__(self, config: AIRConfig, composition: Composition, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        form = config.inference
+        if not isinstance(form, DifferenceConfig):
+            raise TypeError(f"inference is {form}; expected DifferenceConfig")
+        self._config, self._form, self._composition = config, form, composition
+        self._cells = CellSearch(config, form, dtype=self.dtype_policy)
+        self._where_head = WhereHead(config, dtype=self.dtype_policy)
 
-    def _make_look(self):
-        config = self._config
-        self._cells = networks.CellSearch(
-            pooling=config.look_pooling,
-            hidden_units=config.look_units,
-            scale_loc=config.where_prior_loc[0],
-            dtype=self.dtype_policy,
-        )
-        self._where_head = networks.WhereHead(
-            hidden_units=config.where_units, dtype=self.dtype_policy
-        )
-
-    def _build_look(self):
+    def build(self, input_shape):
         config = self._config
         self._cells.build((None, *config.image_shape))
         size = math.prod(config.glimpse_size) * config.image_shape[2]
         self._where_head.build((None, size))
 
-    def _look(self, images):
-        return ()
+    def start(self, images, ground):
+        return ground
 
-    def _initial_memory(self, images, look):
-        return tf.zeros_like(images)  # the canvas
-
-    def _search(self, images, look, memory):
-        # What is left is data to this step: where earlier objects were drawn is for
-        # the likelihood to improve.
-        rest = tf.stop_gradient(images - memory)
-        presence_logits, guess = self._cells(rest)
-        for _ in range(_CLOSER_LOOKS):
+    def find(self, images, memory):
+        # No gradient: earlier objects learn from the likelihood, not from how well
+        # later steps can use the residual.
+        residual = tf.stop_gradient(images - memory)
+        presence_logits, guess = self._cells(residual)
+        for _ in range(self._form.num_refinements):
             glimpse = spatial.extract_glimpses(
-                rest, guess.window(), self._config.glimpse_size
+                residual,
+                guess.window(),
+                self._config.glimpse_size,
+                self._config.min_window_scale,
             )
-            size = math.prod(glimpse.shape[1:])
+            size = flat_size(glimpse.shape)
             guess, q_where = self._where_head(
                 tf.reshape(glimpse, [-1, size]), guess=guess
             )
-        return Search(presence_logits, q_where, rest, memory)
+        return Found(presence_logits, q_where, residual, memory)
 
-    def _remember(self, memory, result):
-        return memory + result.object_image
+    def remember(self, memory, result):
+        return self._composition.add(memory, result.object_image)

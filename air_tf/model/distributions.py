@@ -6,11 +6,9 @@ code, so q(n) follows from the presence probabilities of the steps
 """
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from air_tf.structs import Inference, NormalParams, Posterior
-
-tfd = tfp.distributions
 
 
 def count_prior(count_decay: float, max_objects: int) -> tfd.Categorical:
@@ -19,15 +17,20 @@ def count_prior(count_decay: float, max_objects: int) -> tfd.Categorical:
     return tfd.Categorical(logits=decay * tf.range(max_objects + 1, dtype=tf.float32))
 
 
-def fitted_count_prior(probs: tf.Tensor, max_objects: int) -> tfd.Categorical:
-    """p(n) on {0 .. max_objects} of probabilities on another range, [T + 1].
+def fitted_count_prior(
+    probs: tf.Tensor, max_objects: int, min_prob: float
+) -> tfd.Categorical:
+    """p(n) as fitted, cut or extended to {0 .. max_objects}.
 
-    No count is impossible: what was never seen keeps a probability of 1e-6.
+    Args:
+      probs: fitted probabilities of {0 .. T}, [T + 1].
+      max_objects: the largest count of the result.
+      min_prob: lower bound of the probabilities before they are normalised, so that
+        a count that was never inferred in training keeps a finite log probability.
     """
     probs = tf.pad(probs, [[0, max(0, max_objects + 1 - probs.shape[0])]])
-    return tfd.Categorical(
-        logits=tf.math.log(tf.maximum(probs[: max_objects + 1], 1e-6))
-    )
+    probs = tf.maximum(probs[: max_objects + 1], min_prob)
+    return tfd.Categorical(logits=tf.math.log(probs))
 
 
 def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:
@@ -38,9 +41,10 @@ def presence(presence_logits: tf.Tensor) -> tfd.Bernoulli:
 def relaxed_presence(
     presence_logits: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor | float
 ) -> tf.Tensor:
-    """Samples of `presence`, relaxed to (0, 1): binary Concrete, [B, T].
+    """Relaxed samples of `presence` in (0, 1): binary Concrete, [B, T].
 
-    At temperature 0 they would be 1 where `uniform` is below the probability.
+    In the limit of temperature 0, a sample is 1 where `uniform` is below the
+    probability, else 0 (Maddison et al. 2017, appendix B).
     """
     logistic = tf.math.log1p(-uniform) - tf.math.log(uniform)
     return tf.sigmoid((presence_logits + logistic) / temperature)
@@ -50,8 +54,8 @@ def log_count_probs(presence_logits: tf.Tensor) -> tf.Tensor:
     """log q(n), [B, T + 1].
 
     q(n) = p_1 .. p_n (1 - p_{n+1}) for n < T and q(T) = p_1 .. p_T: step n + 1
-    is the first without an object. In logarithms throughout, finite at p = 0
-    and p = 1.
+    is the first without an object. Computed in log space, so that probabilities
+    that underflow keep finite logarithms.
     """
     log_present = tf.math.log_sigmoid(presence_logits)  # [B, T]
     log_absent = tf.math.log_sigmoid(-presence_logits)  # [B, T]
@@ -61,12 +65,12 @@ def log_count_probs(presence_logits: tf.Tensor) -> tf.Tensor:
 
 
 def most_probable_count(presence_logits: tf.Tensor) -> tf.Tensor:
-    """argmax of q(n), [B] int32; the smaller count where two are equal."""
+    """argmax of q(n), [B] int32; of equal probabilities, the smaller count."""
     return tf.argmax(log_count_probs(presence_logits), axis=1, output_type=tf.int32)
 
 
 def unary_code(num_objects: tf.Tensor, steps: int) -> tf.Tensor:
-    """[B] to z_pres [B, T]: 1 in the first `num_objects` steps."""
+    """Counts [B] to z_pres [B, T]: 1 for the first `num_objects` steps, then 0."""
     return tf.sequence_mask(num_objects, steps, dtype=tf.float32)
 
 
@@ -76,7 +80,7 @@ def count_posterior(presence_logits: tf.Tensor) -> tfd.Categorical:
 
 
 def diagonal_normal(params: NormalParams) -> tfd.Independent:
-    """Normals, independent along the last axis."""
+    """Normal distributions, independent along the last axis."""
     return tfd.Independent(
         tfd.Normal(loc=params.loc, scale=params.scale), reinterpreted_batch_ndims=1
     )

@@ -1,32 +1,29 @@
-"""Attention windows: reading glimpses, placing objects, and their boxes.
+"""Windows: reads glimpses, places objects on the canvas, and finds their boxes.
 
 A window is `z_where = (scale, shift_y, shift_x)`: the affine map
 `A = [[scale, 0, shift_x], [0, scale, shift_y]]` takes the glimpse frame
 [-1, 1]^2 to the canvas frame [-1, 1]^2 (Eslami et al. 2016, section 2.2;
-Jaderberg et al. 2015, eq. 10, restricted to scale and shift). Both frames end
-at the outer edges of their border pixels, pixel centres lie half a pixel
-inside, and everything outside an image is 0.
+Jaderberg et al. 2015, eq. 10, restricted to scale and shift). The borders of a
+frame are the outer edges of its border pixels, so the outermost pixel centres
+are half a pixel inside. Everything outside an image is 0.
 
-Because the map never rotates, bilinear sampling separates into one small
-matrix for the rows and one for the columns: dense products, differentiable in
-the window, without gathers.
+Because the map has no rotation, bilinear sampling separates into one small
+matrix for the rows and one for the columns. Sampling is two dense products,
+differentiable with respect to the window, without gathers.
 """
 
 import tensorflow as tf
 
-# A sampled scale can fall to 0 or below, where placing would divide by 0.
-MIN_SCALE = 0.02
-
 
 def _centres(size: int, dtype: tf.DType) -> tf.Tensor:
-    """Centres of `size` pixels in [-1, 1]. Shape [size]."""
+    """Centres of `size` pixels in [-1, 1]: [size]."""
     return (2.0 * tf.range(size, dtype=dtype) + 1.0) / size - 1.0
 
 
 def _bilinear_weights(points: tf.Tensor, size: int) -> tf.Tensor:
     """Weights that interpolate a row of `size` pixels at `points` in [-1, 1].
 
-    Shape [..., P] to [..., P, size].
+    Points [..., P] to weights [..., P, size].
     """
     position = (points + 1.0) * (0.5 * size) - 0.5
     pixel = tf.range(size, dtype=points.dtype)
@@ -36,7 +33,7 @@ def _bilinear_weights(points: tf.Tensor, size: int) -> tf.Tensor:
 def _resample(
     images: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor
 ) -> tf.Tensor:
-    """[N, h, w, C] with [N, H, h] and [N, W, w] to [N, H, W, C]."""
+    """Images [N, h, w, C], weights [N, H, h] and [N, W, w] to [N, H, W, C]."""
     height, width, channels = images.shape[1:]
     flat = tf.reshape(images, [-1, height, width * channels])
     rows = tf.matmul(row_weights, flat)  # [N, H, w * C]
@@ -49,27 +46,34 @@ def _resample(
     return tf.einsum("nhwc,nxw->nhxc", rows, column_weights)
 
 
-def _scale_and_shifts(z_where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _scale_and_shifts(
+    z_where: tf.Tensor, min_scale: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     scale, shift_y, shift_x = tf.split(z_where, 3, axis=-1)  # each [N, 1]
-    return tf.maximum(scale, MIN_SCALE), shift_y, shift_x
+    return tf.maximum(scale, min_scale), shift_y, shift_x
 
 
 def extract_glimpses(
-    images: tf.Tensor, z_where: tf.Tensor, glimpse_size: tuple[int, int]
+    images: tf.Tensor,
+    z_where: tf.Tensor,
+    glimpse_size: tuple[int, int],
+    min_scale: float,
 ) -> tf.Tensor:
-    """Reads the window `z_where` of each image: "attend".
+    """Reads the window `z_where` of each image (Eslami et al. 2016, section 2.2).
 
     Args:
       images: [N, H, W, C].
       z_where: [N, 3], (scale, shift_y, shift_x).
       glimpse_size: (h, w) in pixels.
+      min_scale: lower bound of the scale, because a sampled scale can be 0 or
+        negative.
 
     Returns:
       Glimpses, [N, h, w, C].
     """
     z_where = tf.ensure_shape(z_where, [images.shape[0], 3])
     _, height, width, _ = images.shape
-    scale, shift_y, shift_x = _scale_and_shifts(z_where)
+    scale, shift_y, shift_x = _scale_and_shifts(z_where, min_scale)
     rows = scale * _centres(glimpse_size[0], images.dtype) + shift_y  # [N, h]
     columns = scale * _centres(glimpse_size[1], images.dtype) + shift_x  # [N, w]
     return _resample(
@@ -78,21 +82,25 @@ def extract_glimpses(
 
 
 def place_glimpses(
-    glimpses: tf.Tensor, z_where: tf.Tensor, canvas_size: tuple[int, int]
+    glimpses: tf.Tensor,
+    z_where: tf.Tensor,
+    canvas_size: tuple[int, int],
+    min_scale: float,
 ) -> tf.Tensor:
-    """Draws each glimpse into its window on an empty canvas.
+    """Places each glimpse in its window on an empty canvas.
 
     Args:
       glimpses: [N, h, w, C].
       z_where: [N, 3], (scale, shift_y, shift_x).
       canvas_size: (H, W) in pixels.
+      min_scale: lower bound of the scale, which placing divides by.
 
     Returns:
       Object images, [N, H, W, C].
     """
     z_where = tf.ensure_shape(z_where, [glimpses.shape[0], 3])
     _, height, width, _ = glimpses.shape
-    scale, shift_y, shift_x = _scale_and_shifts(z_where)
+    scale, shift_y, shift_x = _scale_and_shifts(z_where, min_scale)
     rows = (_centres(canvas_size[0], glimpses.dtype) - shift_y) / scale  # [N, H]
     columns = (_centres(canvas_size[1], glimpses.dtype) - shift_x) / scale  # [N, W]
     return _resample(
@@ -103,15 +111,15 @@ def place_glimpses(
 def cut_patches(
     images: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor
 ) -> tf.Tensor:
-    """The same patches of every image.
+    """Cuts the same patches from every image.
 
     Args:
       images: [B, H, W, C].
-      row_weights: [G, p, H], how row i of patch g is made of the image's.
-      column_weights: [K, q, W], likewise.
+      row_weights: [G, p, H], weights of the image's rows in each row of a patch.
+      column_weights: [K, q, W], weights of the image's columns in each column.
 
     Returns:
-      [B, G K, p q C], patches row by row.
+      Flattened patches in row-major order, [B, G K, p q C].
     """
     height, width, channels = images.shape[1:]
     (rows, p), (columns, q) = row_weights.shape[:2], column_weights.shape[:2]
@@ -129,14 +137,13 @@ def cut_patches(
 
 
 def object_boxes(object_image: tf.Tensor, threshold: float) -> tf.Tensor:
-    """Tight boxes around what was drawn: pixels brighter than `threshold`.
+    """Tight boxes around the pixels of an object that are brighter than `threshold`.
 
-    A window keeps a margin that differs from object to object; the drawn
-    pixels say where the object itself ends.
+    The window itself is no tight box: its margin differs from object to object.
 
     Args:
       object_image: [..., H, W, C], one object on an empty canvas.
-      threshold: in units of pixel intensity.
+      threshold: pixel intensity in [0, 1].
 
     Returns:
       Boxes [..., 4]: (ymin, xmin, ymax, xmax) in [0, 1]; all 0 where nothing
@@ -149,7 +156,7 @@ def object_boxes(object_image: tf.Tensor, threshold: float) -> tf.Tensor:
 
 
 def _extent(occupied: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """First and last border of the occupied pixels of [..., S], as fractions."""
+    """Start and end of the occupied pixels of [..., S], in [0, 1]; 0 if none is."""
     size = occupied.shape[-1]
     mask = tf.cast(occupied, tf.float32)
     index = tf.range(size, dtype=tf.float32)

@@ -1,1 +1,1 @@
-"""Objectives: pure functions from a model's output and its images to a loss."""
+"""Objectives: estimators of the training loss, one in each file."""

@@ -1,34 +1,42 @@
-"""What `nvil` foresees of the learning signal; no part of the model."""
+"""The baseline network of `nvil`, which predicts the learning signal."""
 
 import keras
 import tensorflow as tf
 
-from air_tf.model.networks import MLP
-from air_tf.structs import AIROutput
-
-_POOLING = 2
-_UNITS = 200
-# Nats of an output of 1: what the network starts out from.
-_UNIT = 50.0
-# Of the running moments, as in Mnih and Gregor 2014, section 4.
-_KEPT = 0.8
+from air_tf.config import NVILConfig
+from air_tf.model.layers import MLP
 
 
 class Baseline(keras.layers.Layer):
-    """A network of what is left to explain before a step, and of the step.
+    """Predicts R_t from the residual image before attend step t, and from t.
+
+    Keeps running moments of its error R_t - b_t, which centre and scale the learning
+    signal (Mnih and Gregor 2014, sections 2.3.1 and 2.3.2).
 
     Args:
       image_shape: (H, W, C).
       max_objects: T.
+      settings: of the objective.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], max_objects: int, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        max_objects: int,
+        settings: NVILConfig,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self._pool = keras.layers.AveragePooling2D(_POOLING, padding="same")
+        self._settings = settings
+        self._pool = keras.layers.AveragePooling2D(
+            settings.baseline_pooling, padding="same"
+        )
         pooled = self._pool.compute_output_shape((None, *image_shape))
         self._features = pooled[1] * pooled[2] * pooled[3]
         self._steps = max_objects
-        self._mlp = MLP(hidden_units=(_UNITS,), output_units=1, output_gain=0.1)
+        self._mlp = MLP(
+            hidden_units=settings.baseline_units, output_units=1, output_gain=0.1
+        )
         self._mlp.build((None, self._features + max_objects))
         self._mean, self._square, self._total = (
             self.add_weight(name=name, shape=(), initializer="zeros", trainable=False)
@@ -37,34 +45,51 @@ class Baseline(keras.layers.Layer):
         self.built = True
 
     @property
+    def _weight(self) -> tf.Tensor:
+        """Total weight of the moments, above 0 before the first update."""
+        return tf.maximum(self._total, 1e-6)
+
+    @property
     def mean(self) -> tf.Tensor:
-        """Of what is not foreseen, in nats."""
-        return self._mean / self._total
+        """Running mean of R_t - b_t, in nats."""
+        return self._mean / self._weight
 
     @property
     def scale(self) -> tf.Tensor:
-        """Standard deviation of what is not foreseen, at least 1 nat."""
-        variance = self._square / self._total - self.mean**2
-        return tf.sqrt(tf.maximum(variance, 1.0))
+        """Running standard deviation of R_t - b_t, at least `min_signal_scale`."""
+        variance = self._square / self._weight - self.mean**2
+        least = self._settings.min_signal_scale
+        return tf.sqrt(tf.maximum(variance, least**2))
 
-    def call(self, images: tf.Tensor, output: AIROutput) -> tf.Tensor:
-        """[B, H, W, C] and what was inferred of it to baselines [B, T], in nats."""
-        drawn = output.object_image * tf.reshape(
-            output.inference.z_pres, [-1, self._steps, 1, 1, 1]
-        )
-        left = images[:, tf.newaxis] - tf.cumsum(drawn, axis=1, exclusive=True)
-        left = tf.stop_gradient(tf.reshape(left, [-1, *images.shape[1:]]))
-        looks = tf.reshape(self._pool(left), [-1, self._features])  # [B * T, ...]
+    def call(self, images: tf.Tensor, canvases: tf.Tensor) -> tf.Tensor:
+        """Baseline values.
+
+        Args:
+          images: [B, H, W, C].
+          canvases: [B, T, H, W, C], before each attend step. They get no gradient.
+
+        Returns:
+          b_t in nats, [B, T].
+        """
+        residuals = tf.stop_gradient(images[:, tf.newaxis] - canvases)
+        residuals = tf.reshape(residuals, [-1, *images.shape[1:]])
+        pooled = tf.reshape(self._pool(residuals), [-1, self._features])  # [B * T, ...]
         steps = tf.tile(tf.eye(self._steps), [tf.shape(images)[0], 1])
-        values = self._mlp(tf.concat([looks, steps], axis=1))
-        return _UNIT * tf.reshape(values, [-1, self._steps])
+        values = self._mlp(tf.concat([pooled, steps], axis=1))
+        return self._settings.baseline_unit * tf.reshape(values, [-1, self._steps])
 
-    def update(self, unforeseen: tf.Tensor, decided: tf.Tensor) -> None:
-        """Moves the moments towards those of R_t - b_t at the steps that were taken."""
+    def update(self, error: tf.Tensor, decided: tf.Tensor) -> None:
+        """Updates the running moments.
+
+        Args:
+          error: R_t - b_t in nats, [B, T].
+          decided: [B, T], 1 for attend steps that were taken; the others do not count.
+        """
         num = tf.reduce_sum(decided)
+        decay = self._settings.signal_decay
         for moment, value in (
-            (self._mean, tf.reduce_sum(decided * unforeseen) / num),
-            (self._square, tf.reduce_sum(decided * unforeseen**2) / num),
-            (self._total, 1.0),  # so that the first steps are not drawn to 0
+            (self._mean, tf.reduce_sum(decided * error) / num),
+            (self._square, tf.reduce_sum(decided * error**2) / num),
+            (self._total, 1.0),  # corrects the bias of the initial 0, as in Adam
         ):
-            moment.assign(_KEPT * moment + (1.0 - _KEPT) * value)
+            moment.assign(decay * moment + (1.0 - decay) * value)

@@ -1,18 +1,20 @@
-"""A way out for inference that spends a step on nothing.
+"""Finds blank attend steps in the samples, and moves them behind the others.
 
-z_pres is a unary code: to reach a second object, inference must say that it
-sees a first. Where the first window has not learnt to look, it draws a blank
-there and leaves the object to the second, and the bound has no way out:
-without overlap between a window and an object z_where has no gradient, and
-wherever the window comes near, the object that is drawn already drives it off.
+A blank step counts as an object but draws nothing. In recurrent inference, blank
+steps are a local optimum. z_pres is a unary code, so the second object requires a
+first one: if the window of step 1 does not find an object, step 1 draws nothing and
+step 2 draws the object. The gradient of the bound does not lead out of this optimum.
+z_where has no gradient while its window does not touch the object; if it does touch
+it, the likelihood moves it away, because step 2 explains the object already.
 
-But the samples at hand contain a better explanation: the same objects without
-the blank. As in the wake phase of reweighted wake-sleep (Bornschein and Bengio
-2015, section 2.2), q is drawn towards it. The blank goes behind the other
-objects, the bound is taken in that order, and q learns it: the window of the
-blank step from the window that took its place, and the count from one less.
+The samples contain a better explanation: the same objects without the blank step. q
+learns it as in the wake phase of reweighted wake-sleep (Bornschein and Bengio 2015,
+section 2.2). The bound is computed with the blank step moved behind the other steps.
+An auxiliary loss trains the window of the blank step to match that of the step after
+it, and trains q(n) on a count without the blank step.
 
-Where no step is blank, nothing is changed.
+Images without a blank step are unchanged. Requires that objects are added up
+(`air_tf.model.composition.Additive`).
 """
 
 import math
@@ -21,34 +23,43 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air_tf.model import distributions
+from air_tf.model.composition import Additive
 from air_tf.objectives.bound import log_normal
 from air_tf.structs import AIROutput, Densities
 
 
 class WithoutBlanks(NamedTuple):
-    output: AIROutput  # the first blank step of each image behind the others
-    lesson: tf.Tensor  # [B], nats: what q still has to learn of that order
+    """Result of `without_blanks`."""
+
+    output: AIROutput  # with the first blank step of each image moved to the end
+    auxiliary_loss: tf.Tensor  # [B], nats: trains q to infer the moved order
     blank: tf.Tensor  # [B, T - 1], 1 at the first blank step of each image
 
 
 def without_blanks(output: AIROutput, images: tf.Tensor, p: Densities) -> WithoutBlanks:
-    """Moves the first blank step of each image behind the others.
+    """Moves the first blank step of each image to the end.
 
-    An object pays if it explains more of the image than it costs in KL and in
-    the prior of the count. Step t is blank if, after the objects before it, its
-    own object does not pay, neither alone nor beside that of step t + 1, while
-    that of step t + 1 does.
+    An object pays if it raises the log likelihood by more nats than it costs in KL
+    and in the prior of the count. Step t is blank if, given the objects before it,
+
+    - its object does not pay without the object of step t + 1,
+    - nor with it,
+    - and the object of step t + 1 pays without that of step t.
 
     Args:
       output: of `AIR.call(images, sample=True)`, all T steps taken.
       images: [B, H, W, C].
-      p: the generative model, as `AIR.densities` gives it.
+      p: the generative model, from `Generative.densities`.
     """
+    if not isinstance(p.composition, Additive):
+        raise TypeError("blank steps are only known where objects are added up")
     inference = output.inference
     steps = inference.presence_logits.shape[1]
     if steps == 1:
         none = tf.zeros_like(inference.presence_logits)
-        return WithoutBlanks(output=output, lesson=none[:, 0], blank=none[:, 1:])
+        return WithoutBlanks(
+            output=output, auxiliary_loss=none[:, 0], blank=none[:, 1:]
+        )
     q = distributions.posterior(inference)
     log_count = tf.math.log_softmax(p.count_prior.logits)
     cost = (
@@ -57,9 +68,11 @@ def without_blanks(output: AIROutput, images: tf.Tensor, p: Densities) -> Withou
         + log_count[:-1]
         - log_count[1:]
     )  # [B, T]
-    blank = _first(_find_blanks(output.object_image, images, cost, p.likelihood_scale))
+    residual = images - output.ground
+    blanks = _find_blanks(output.object_image, residual, cost, p.likelihood_scale)
+    blank = _first_only(blanks)  # [B, T - 1]
 
-    order = _behind_the_others(blank, steps)  # [B, T, T]
+    order = _moves_to_end(blank, steps)  # [B, T, T]
     moved = _reorder(output, order)
 
     params = inference.q_where_params
@@ -69,51 +82,64 @@ def without_blanks(output: AIROutput, images: tf.Tensor, p: Densities) -> Withou
     own = distributions.diagonal_normal(
         tf.nest.map_structure(lambda x: x[:, :-1], params)
     )
-    # Elsewhere the divergence may be huge: chosen, not multiplied by 0.
-    where_lesson = tf.where(blank > 0.0, later.kl_divergence(own), 0.0)  # [B, T - 1]
+    # At other steps, the divergence may be infinite, and infinity times 0 is NaN.
+    where_loss = tf.where(blank > 0.0, later.kl_divergence(own), 0.0)  # [B, T - 1]
 
     step = tf.range(1, steps, dtype=tf.float32)
-    position = tf.cast(tf.reduce_sum(blank * step, axis=1), tf.int32)  # [B], 0: none
+    position = tf.cast(tf.reduce_sum(blank * step, axis=1), tf.int32)  # [B], or 0
     count = distributions.most_probable_count(inference.presence_logits)
     better = tf.where(count > position, count - 1, position)
     log_probs = distributions.log_count_probs(inference.presence_logits)
-    count_lesson = -tf.gather(log_probs, better, axis=1, batch_dims=1)
-    count_lesson = tf.where(position > 0, count_lesson, 0.0)
+    count_loss = -tf.gather(log_probs, better, axis=1, batch_dims=1)
+    count_loss = tf.where(position > 0, count_loss, 0.0)
     return WithoutBlanks(
         output=moved,
-        lesson=tf.reduce_sum(where_lesson, axis=1) + count_lesson,
+        auxiliary_loss=tf.reduce_sum(where_loss, axis=1) + count_loss,
         blank=blank,
     )
 
 
-def _find_blanks(object_image, images, cost, likelihood_scale) -> tf.Tensor:
-    """Whether steps 1 .. T - 1 are blank: [B, T - 1] of 0 and 1."""
-    steps, pixels = object_image.shape[1], math.prod(images.shape[1:])
+def _find_blanks(
+    object_image: tf.Tensor,
+    residual: tf.Tensor,
+    cost: tf.Tensor,
+    likelihood_scale: float,
+) -> tf.Tensor:
+    """1 for blank steps among steps 1 .. T - 1, else 0: [B, T - 1]."""
+    steps, pixels = object_image.shape[1], math.prod(residual.shape[1:])
     objects = tf.unstack(tf.reshape(object_image, [-1, steps, pixels]), axis=1)
-    left = tf.reshape(images, [-1, pixels])  # still unexplained
-    nothing = log_normal(left, likelihood_scale)
+    residual = tf.reshape(residual, [-1, pixels])
+    with_none = log_normal(residual, likelihood_scale)
     blanks = []
     for t in range(steps - 1):
         own, later = objects[t], objects[t + 1]
-        with_own = log_normal(left - own, likelihood_scale)
-        with_later = log_normal(left - later, likelihood_scale)
-        with_both = log_normal(left - own - later, likelihood_scale)
+        with_own = log_normal(residual - own, likelihood_scale)
+        with_later = log_normal(residual - later, likelihood_scale)
+        with_both = log_normal(residual - own - later, likelihood_scale)
         blanks.append(
-            (with_own - nothing < cost[:, t])
+            (with_own - with_none < cost[:, t])
             & (with_both - with_later < cost[:, t])
-            & (with_later - nothing > cost[:, t + 1])
+            & (with_later - with_none > cost[:, t + 1])
         )
-        left, nothing = left - own, with_own
+        residual, with_none = residual - own, with_own
     return tf.stop_gradient(tf.cast(tf.stack(blanks, axis=1), tf.float32))
 
 
-def _first(mask: tf.Tensor) -> tf.Tensor:
-    """Only the first 1 of every row."""
+def _first_only(mask: tf.Tensor) -> tf.Tensor:
+    """Keeps the first 1 of every row of [B, K]; the others become 0."""
     return mask * tf.cast(tf.cumsum(mask, axis=1, exclusive=True) < 0.5, tf.float32)
 
 
-def _behind_the_others(blank: tf.Tensor, steps: int) -> tf.Tensor:
-    """Permutations [B, T, T] that move the marked step to the end."""
+def _moves_to_end(blank: tf.Tensor, steps: int) -> tf.Tensor:
+    """Permutation matrices that move the marked step to the end.
+
+    Args:
+      blank: [B, T - 1], at most one 1 in a row; rows of 0 give the identity.
+      steps: T.
+
+    Returns:
+      [B, T, T].
+    """
     stay = tf.eye(steps)
     moves = tf.stack(
         [
@@ -126,7 +152,7 @@ def _behind_the_others(blank: tf.Tensor, steps: int) -> tf.Tensor:
 
 
 def _reorder(output: AIROutput, order: tf.Tensor) -> AIROutput:
-    """Objects in another order; presence belongs to the place, not the object."""
+    """Permutes the objects; presence logits and z_pres keep their positions."""
 
     def reorder(x):
         flat = tf.reshape(x, [tf.shape(x)[0], x.shape[1], -1])

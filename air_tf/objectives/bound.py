@@ -1,4 +1,4 @@
-"""The evidence lower bound: its terms, and the likelihood that objectives share."""
+"""The evidence lower bound: its terms, and functions that objectives share."""
 
 import math
 from typing import NamedTuple
@@ -6,30 +6,30 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.structs import Densities, Inference
+from air_tf.structs import AIROutput, Densities, Inference
 
-# What the bound is the sum of, the bound itself first: fields of `Objective`.
+# The fields of `BoundEstimate` that are logged: the bound, and its terms.
 TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
 
 
-class Objective(NamedTuple):
-    """A loss and the terms of the bound (or samples of them), in nats.
+class BoundEstimate(NamedTuple):
+    """A loss, and the terms of the bound or samples of them, in nats.
 
-    The loss is of each image; the rest is of each sample, S = B, or S = B K where
-    there are K particles an image.
+    The loss is given for each image; the other fields for each sample, with S = B, or
+    S = B K for an objective with K particles per image.
     """
 
-    loss: tf.Tensor  # [B], what training minimises
+    loss: tf.Tensor  # [B], minimised by training
     elbo: tf.Tensor  # [S]
-    log_likelihood: tf.Tensor  # [S], E_q log p(x | z), constants included
+    log_likelihood: tf.Tensor  # [S], E_q log p(x | z), with its constant
     kl_num_objects: tf.Tensor  # [S], KL(q(n) || p(n))
-    kl_where: tf.Tensor  # [S], of the objects that are present
-    kl_what: tf.Tensor  # [S], likewise
-    mean_count: tf.Tensor  # [S]
+    kl_where: tf.Tensor  # [S], KL of z_where, summed over present objects
+    kl_what: tf.Tensor  # [S], KL of z_what, summed over present objects
+    mean_count: tf.Tensor  # [S], E_q n
 
 
 def log_normal(residual: tf.Tensor, scale: float) -> tf.Tensor:
-    """Log density of N(0, scale^2) at every pixel, summed: [B, P] to [B]."""
+    """Log density of N(0, scale^2), summed over pixels: [B, P] to [B] nats."""
     constant = residual.shape[1] * math.log(scale * math.sqrt(2.0 * math.pi))
     return -0.5 * tf.reduce_sum(tf.square(residual), axis=1) / scale**2 - constant
 
@@ -37,13 +37,13 @@ def log_normal(residual: tf.Tensor, scale: float) -> tf.Tensor:
 def log_likelihood(
     canvas: tf.Tensor, images: tf.Tensor, likelihood_scale: float
 ) -> tf.Tensor:
-    """log p(x | z) of canvases [B, H, W, C]: the full log density, [B]."""
+    """log p(x | z) of canvases [B, H, W, C], with its constant: [B] nats."""
     size = math.prod(images.shape[1:])
     return log_normal(tf.reshape(images - canvas, [-1, size]), likelihood_scale)
 
 
 def log_density_ratios(inference: Inference, p: Densities) -> tf.Tensor:
-    """log p(z_t) / q(z_t) of z_where and z_what together: [B, T]."""
+    """log p(z_t) / q(z_t), where z_t is (z_where_t, z_what_t): [B, T] nats."""
     q = distributions.posterior(inference)
     return (
         p.where_prior.log_prob(inference.z_where)
@@ -54,22 +54,24 @@ def log_density_ratios(inference: Inference, p: Densities) -> tf.Tensor:
 
 
 def prefix_log_likelihoods(
-    object_image: tf.Tensor, images: tf.Tensor, likelihood_scale: float
+    output: AIROutput, images: tf.Tensor, p: Densities
 ) -> tf.Tensor:
-    """log p(x | z_1 .. z_n) for every n.
+    """log p(x | z_1 .. z_n) for n = 0 .. T.
 
     Args:
-      object_image: [B, T, H, W, C].
+      output: of `AIR.call`.
       images: [B, H, W, C].
-      likelihood_scale: sigma.
+      p: the generative model, from `Generative.densities`.
 
     Returns:
-      [B, T + 1], the full log densities.
+      [B, T + 1] nats, with the constant of the density.
     """
     size = math.prod(images.shape[1:])
-    residual = tf.reshape(images, [-1, size])
-    log_likelihoods = [log_normal(residual, likelihood_scale)]
-    for one in tf.unstack(object_image, axis=1):
-        residual -= tf.reshape(one, [-1, size])
-        log_likelihoods.append(log_normal(residual, likelihood_scale))
-    return tf.stack(log_likelihoods, axis=1)
+    residuals = p.composition.residuals(images, output.ground, output.object_image)
+    return tf.stack(
+        [
+            log_normal(tf.reshape(residual, [-1, size]), p.likelihood_scale)
+            for residual in residuals
+        ],
+        axis=1,
+    )

@@ -1,16 +1,17 @@
-"""q(n) learns the posterior of the count.
+"""A cross-entropy loss that trains q(n) on the posterior of the count.
 
-Samples of all T steps tell how well every count would explain the image: with
+The samples of all T attend steps determine how well each count explains the image.
+With
 
     E_n = log p(x | z_1 .. z_n) + log p(n) - sum over t <= n of (KL_where_t + KL_what_t)
 
-the bound is the sum over n of q(n) (E_n - log q(n)), and the q(n) that maximises it
-at these samples is softmax(E_n). The gradient of the bound moves q(n) there by steps
-that vanish with q(n) itself: a count that was given up while the decoder could not
-draw yet is not found again (everything counted 0), nor is one that a blank step made
-(one object counted 2). So q(n) learns the softmax by its cross-entropy instead, whose
-gradient is the difference of the two: the wake phase of reweighted wake-sleep
-(Bornschein and Bengio 2015, section 2.2), for the one latent that is enumerated.
+the bound is the sum over n of q(n) (E_n - log q(n)). For given samples, its maximum is
+at q(n) = softmax(E_n). The gradient of the bound with respect to the logit of a count
+is proportional to q(n). It vanishes for counts whose probability has become small,
+for example before the decoder has learnt to draw: then every image is counted 0, and
+stays so. The gradient of the cross-entropy from softmax(E_n) to q(n) is the difference
+of the two, which does not vanish. This is the wake-phase loss of reweighted wake-sleep
+(Bornschein and Bengio 2015, section 2.2), for the one latent that is summed out.
 """
 
 import tensorflow as tf
@@ -26,22 +27,20 @@ def count_bounds(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tenso
     Args:
       output: of `AIR.call(images, sample=True)`, all T steps taken.
       images: [B, H, W, C].
-      p: the generative model, as `AIR.densities` gives it.
+      p: the generative model, from `Generative.densities`.
     """
     q = distributions.posterior(output.inference)
     kl = q.where.kl_divergence(p.where_prior) + q.what.kl_divergence(p.what_prior)
     kl = tf.pad(tf.cumsum(kl, axis=1), [[0, 0], [1, 0]])  # [B, T + 1]
-    log_likelihoods = prefix_log_likelihoods(
-        output.object_image, images, p.likelihood_scale
-    )
+    log_likelihoods = prefix_log_likelihoods(output, images, p)
     return log_likelihoods + tf.math.log_softmax(p.count_prior.logits) - kl
 
 
-def count_lesson(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
-    """Cross-entropy of q(n) to softmax(E_n), in nats: [B].
+def count_loss(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
+    """Cross-entropy from softmax(E_n) to q(n), in nats: [B].
 
-    Gradients reach q(n) alone, and in the recurrent form the samples that later steps
-    remember. Arguments as of `count_bounds`.
+    Only q(n) gets a gradient; in recurrent inference also the samples of earlier
+    attend steps, which q(n) depends on. Arguments as for `count_bounds`.
     """
     posterior = tf.nn.softmax(tf.stop_gradient(count_bounds(output, images, p)))
     log_probs = distributions.log_count_probs(output.inference.presence_logits)
@@ -49,6 +48,6 @@ def count_lesson(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tenso
 
 
 def without_count_gradient(output: AIROutput) -> AIROutput:
-    """The same, with q(n) a constant to whoever differentiates."""
+    """The same output without a gradient through q(n)."""
     logits = tf.stop_gradient(output.inference.presence_logits)
     return output._replace(inference=output.inference._replace(presence_logits=logits))

@@ -7,22 +7,22 @@ import tensorflow as tf
 def training_batches(
     images: tf.Tensor | np.ndarray, *, batch_size: int, seed: int, first_step: int
 ) -> tf.data.Dataset:
-    """Endless batches in an order that only (seed, step) decides.
+    """Endless shuffled batches; a batch depends only on the seed and the step.
 
-    Every epoch is a permutation of its own; a rest smaller than a batch is
-    left out of that epoch. Since the order is a function of the step, a run
-    that resumes at `first_step` sees what an uninterrupted one would have.
+    Every epoch has its own permutation and consists of whole batches: the images
+    that are left over are not used in that epoch. A run that resumes at `first_step`
+    gets the same batches as an uninterrupted one.
 
     Args:
-      images: [N, H, W, C] in memory; its dtype is kept, the training step casts.
+      images: [N, H, W, C] in memory. The dtype is kept; the training step casts it.
       batch_size: B, at most N.
       seed: of the permutations.
-      first_step: batches to leave out.
+      first_step: number of batches to skip.
 
     Returns:
       Dataset of [B, H, W, C].
     """
-    # Outside the graph, or it would hold a copy of the images.
+    # Converted outside the dataset's functions, whose graph would hold a copy.
     source = tf.convert_to_tensor(images)
     num = source.shape[0]
     per_epoch = num // batch_size
@@ -36,8 +36,8 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices(order)
 
     first_epoch, skip = divmod(first_step, per_epoch)
-    # There is nothing to tune, and the end of the iterator waits for the tuner's next
-    # look: up to a minute.
+    # There is nothing to tune, and closing the iterator would wait up to a minute for
+    # the autotuner's thread.
     options = tf.data.Options()
     options.autotune.enabled = False
     return (

@@ -1,7 +1,7 @@
-"""What happens around training steps: looks at held-out images, logs, checkpoints.
+"""Keras callbacks: evaluation on held-out images, logs, checkpoints.
 
-They share Keras' `logs`: `Speed` and `HeldOut` come first and add what they
-measured.
+They share Keras' `logs`. `Speed` and `HeldOut` have to come first: they add figures
+that the others read.
 """
 
 import math
@@ -10,17 +10,19 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from air_tf.errors import TrainingDiverged
 from air_tf.evaluation.diagnosis import WARM_UP_STEPS, diagnose
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.evaluation import Evaluation
 from air_tf.files import replacing
 from air_tf.objectives.bound import TERMS
 from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
 from air_tf.visualization import pictures
 
-# What of `evaluate` goes into the progress bar, metrics.csv and TensorBoard.
+# Fields of `Evaluation` for the progress bar, metrics.csv and TensorBoard.
 HELD_OUT = (
     "count_accuracy",
     "mean_num_objects",
@@ -32,7 +34,10 @@ _NUM_PICTURES = 8
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends training before a checkpoint could be spoilt."""
+    """Stops a training that has diverged before it overwrites the checkpoint.
+
+    Raises TrainingDiverged with the step; `train` adds what to do.
+    """
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["elbo"]) or not math.isfinite(logs["gradient_norm"]):
@@ -40,7 +45,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Speed(keras.callbacks.Callback):
-    """Adds steps per second; comes before what takes time between epochs."""
+    """Measures training steps per second, without the callbacks that come after it."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start, self._first_step = time.monotonic(), _step(self.model)
@@ -51,30 +56,28 @@ class Speed(keras.callbacks.Callback):
 
 
 class HeldOut(keras.callbacks.Callback):
-    """Evaluates on held-out images after every epoch and warns of collapses."""
+    """Evaluates on held-out images after every epoch; warns of collapses."""
 
     def __init__(self, images: ImageSet):
         super().__init__()
         self._images = images
-        self.result = None
+        self.evaluation: Evaluation | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        self.result = evaluate(self.model.air, self._images)
-        if not math.isfinite(self.result["elbo"]):
+        evaluation = self.evaluation = evaluate(self.model.air, self._images)
+        if not math.isfinite(evaluation.elbo):
             raise TrainingDiverged(f"step {_step(self.model)}, on held-out images")
         for name in HELD_OUT:
-            if self.result[name] is not None:
-                logs[f"val_{name}"] = self.result[name]
+            value = getattr(evaluation, name)
+            if value is not None:
+                logs[f"val_{name}"] = value
         if _step(self.model) >= WARM_UP_STEPS:
-            for warning in diagnose(self.result):
-                print(f"\nWARNING at step {_step(self.model)}: {warning}", flush=True)
+            for warning in diagnose(evaluation):
+                logging.warning("at step %d: %s", _step(self.model), warning)
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar with what fits into a line of a terminal.
-
-    Comes last, after what `HeldOut` measured.
-    """
+    """Keras' progress bar, limited to figures that fit in a line of a terminal."""
 
     _SHOWN = (
         "elbo",
@@ -95,21 +98,29 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
 
 class MetricsCsv(keras.callbacks.Callback):
-    """Keeps a row for each epoch; rows after the step that is resumed go."""
+    """Writes a row for each epoch.
+
+    When a run resumes, rows after `first_step` are dropped.
+    """
 
     def __init__(self, run: RunDir, first_step: int):
         super().__init__()
         self._run = run
-        self.rows = [r for r in run.read_metrics_csv() if r["step"] <= first_step]
+        self.rows = [
+            row for row in run.read_metrics_csv() if (row["step"] or 0) <= first_step
+        ]
 
     def on_train_begin(self, logs=None):
-        # More than once, where the last epoch is shorter than the others.
-        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
+        # Called twice if `fit` is: for whole epochs, and for the remaining steps.
+        self._before = (self.rows[-1]["seconds"] or 0.0) if self.rows else 0.0
         self._start = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         elapsed = time.monotonic() - self._start
-        row = {"step": _step(self.model), "seconds": self._before + elapsed}
+        row: dict[str, float | None] = {
+            "step": _step(self.model),
+            "seconds": self._before + elapsed,
+        }
         row |= {k: v for k, v in logs.items() if not k.startswith("val_")}
         row |= {f"val_{name}": logs.get(f"val_{name}") for name in HELD_OUT}
         self.rows.append(row)
@@ -117,7 +128,7 @@ class MetricsCsv(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the best weights by held-out ELBO, then the latest to resume from."""
+    """Saves the weights with the best held-out ELBO, and the state to resume from."""
 
     def __init__(self, run: RunDir, best_elbo: float):
         super().__init__()
@@ -134,7 +145,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class Summaries(keras.callbacks.Callback):
-    """Scalars, the counts' distribution and pictures for TensorBoard."""
+    """Writes scalars, the histogram of counts, and pictures for TensorBoard."""
 
     def __init__(self, run: RunDir, images: ImageSet, held_out: HeldOut):
         super().__init__()
@@ -145,12 +156,13 @@ class Summaries(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         step = _step(self.model)
         scenes = self.model.air.infer(self._images)
-        counts = self._held_out.result["num_objects_histogram"]
+        assert self._held_out.evaluation is not None  # `HeldOut` comes first
+        counts = self._held_out.evaluation.num_objects_histogram
         with self._writer.as_default(step):
             for name, value in logs.items():
                 held_out = name.startswith("val_")
-                room = "held_out" if held_out else "training"
-                tf.summary.scalar(f"{room}/{name.removeprefix('val_')}", value)
+                group = "held_out" if held_out else "training"
+                tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
             tf.summary.histogram(
                 "held_out/num_objects",
                 np.repeat(np.arange(len(counts)), counts),

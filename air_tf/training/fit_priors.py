@@ -1,46 +1,48 @@
-"""Priors that scenes are generated from: what inference says of the training images."""
+"""Fits the priors of generated scenes to the training images."""
 
 import numpy as np
 import tensorflow as tf
 
+from air_tf.images import batches
 from air_tf.model import distributions
-from air_tf.model.air import AIR, to_float
-
-# Where all objects are in one place.
-_MIN_DEVIATION = 1e-3
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
 
 
-def fit_priors(air: AIR, images: np.ndarray, *, batch_size: int = 250) -> None:
+def fit_priors(
+    air: AIR, images: np.ndarray, *, min_scale: float, batch_size: int = 250
+) -> None:
     """Fits p(n) and p(z_where) and stores them with the model.
 
-    In closed form: of all p(n), the mean of q(n) over the images has the largest
-    bound, and of all Normals p(z_where), the one with the mean and variance of
-    their posteriors (Hoffman and Johnson 2016, section 2: the aggregate
-    posterior). Inference stays as it is; without an object, so does p(z_where).
+    The fit maximises the bound in closed form (Hoffman and Johnson 2016, section 2:
+    the aggregate posterior). p(n) is the mean of q(n) over the images; p(z_where) has
+    the mean and variance of q(z_where) over all objects, weighted by q(n >= t).
+    Inference does not change. If no object is inferred, p(z_where) does not change.
 
     Args:
       air: the model.
-      images: [N, H, W, C], those of training.
-      batch_size: images at a time.
+      images: [N, H, W, C], of the training split.
+      min_scale: lower bound of the standard deviations, which would be 0 if all
+        objects were in the same place.
+      batch_size: number of images in a batch.
     """
-    totals = None
-    for start in range(0, len(images), batch_size):
-        sums = _sums(air, to_float(images[start : start + batch_size]))
-        sums = [np.float64(one) for one in sums]
-        totals = sums if totals is None else [*map(np.add, totals, sums)]
+    totals: list[np.ndarray] = []
+    for _, batch in batches(images, batch_size):
+        sums = [np.float64(one) for one in _sums(air, to_float(batch))]
+        totals = [*map(np.add, totals, sums)] if totals else sums
     count, present, loc, square = totals
-    before = air.where_prior(fitted=True)
+    before = air.generative.where_prior(fitted=True)
     where = [before.mean(), before.stddev()]
     if present > 0:
         mean = loc / present
         deviation = np.sqrt(np.maximum(square / present - mean**2, 0.0))
-        where = [mean, np.maximum(deviation, _MIN_DEVIATION)]
-    air.set_fitted_priors(count / len(images), where)
+        where = [mean, np.maximum(deviation, min_scale)]
+    air.generative.set_fitted_priors(count / len(images), where)
 
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _sums(air: AIR, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Sums over images of q(n), of presence, and of z_where and its square."""
+    """Sums over images: of q(n), presence, z_where and its square."""
     inference = air(images).inference
     probs = tf.exp(distributions.log_count_probs(inference.presence_logits))
     at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:, tf.newaxis]

@@ -1,20 +1,23 @@
-"""The main job: from settings to a run's folder with a trained model in it."""
+"""Trains a model and writes the folder of the run."""
 
+import dataclasses
 import os
 import sys
 
-import keras
 import tensorflow as tf
+from absl import logging
 
 from air_tf.config import RunConfig
+from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, TrainingDiverged
 from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.evaluation import Evaluation
 from air_tf.files import replacing, write_json
 from air_tf.model.air import AIR
-from air_tf.runs import RunDir
+from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 from air_tf.training.batches import training_batches
@@ -22,56 +25,52 @@ from air_tf.training.fit_priors import fit_priors
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 from air_tf.visualization import pictures
 
-# Held-out images are looked at often during training: a part of them will do.
-_MAX_VALIDATION = 1000
+# Test images among which wrong counts are searched for pictures.
+_MAX_SEARCHED = 1000
 _NUM_PICTURES, _NUM_WRONG, _NUM_SAMPLES = 32, 8, 10
-_NUM_FOR_PRIORS = 10_000
 
 
 def train(
     config: RunConfig, model_dir: str | os.PathLike, *, data_dir: str | None = None
-) -> dict:
-    """Trains, or resumes a training, evaluates on test images and writes the run.
+) -> Evaluation:
+    """Trains a model, or resumes its training, and evaluates it on test images.
+
+    A run that is already trained to its end is not trained again.
 
     Args:
-      config: all settings. For a dataset that is prepared or read, the canvas is
-        that of its images.
-      model_dir: the run's folder, see `air_tf.runs`.
-      data_dir: of TFDS; its own default if omitted.
+      config: all settings. Unless the dataset is a folder of pictures, `image_shape`
+        is replaced by the shape of the dataset's images.
+      model_dir: the folder of the run, see `air_tf.runs`.
+      data_dir: of TFDS; TFDS' default if omitted.
 
     Returns:
-      What is in metrics.json.
+      The figures on test images, as in metrics.json.
 
     Raises:
       InputError: for settings, images or a folder that can't be used.
+      OutputError: if a file can't be written.
+      TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
     run = RunDir(model_dir)
-    splits = sources.load_splits(
-        config.data,
-        SPLITS,
-        image_shape=config.model.image_shape,
-        data_dir=data_dir,
-        with_details=["test"],
-    )
+    splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
     config = config.with_image_shape(splits["train"].images.shape[1:])
     num = len(splits["train"].images)
     if config.training.batch_size > num:
         raise InputError(
-            f"batch_size is {config.training.batch_size}; expected at most {num}, the "
-            "number of training images"
+            f"is {config.training.batch_size}; expected at most {num}, the number of "
+            "training images",
+            field="batch_size",
         )
     fingerprint = None
-    if config.data.dataset in sources.USER_SOURCES:
+    if config.data.dataset in USER_SOURCES:
         fingerprint = sources.fingerprint(splits["train"])
 
-    keras.utils.set_random_seed(config.training.seed)
-    policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
-    air = AIR(config.model, dtype=policy)
+    air = make_model(config)
     run.open(config, fingerprint, air.count_params())
-    _warn_of_counts(config, splits["train"])
+    _warn_about_counts(config, splits["train"])
     if run.metrics_json.exists():
-        print(f"{run.path} holds this run already, trained to its end.")
-        return run.read_metrics_json()
+        logging.info("%s already holds this run, trained to its end.", run.path)
+        return Evaluation.from_dict(run.read_metrics_json())
 
     trainer = Trainer(air, config.training)
     trainer.compile(
@@ -80,20 +79,22 @@ def train(
         steps_per_execution=steps_per_execution(config.training),
     )
     trainer.optimizer.build(air.trainable_variables)
-    # A copy: the array itself goes, see `_fit`.
-    some = splits["train"].images[:_NUM_FOR_PRIORS].copy()
+    # A copy, because `_fit` frees the array.
+    prior_images = splits["train"].images[: config.training.num_prior_images].copy()
     _fit(trainer, config, run, splits)
     air.load_weights(run.best)
-    fit_priors(air, some)
+    fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
     return _finish(air, config, run, splits["test"])
 
 
-def _warn_of_counts(config: RunConfig, images: ImageSet) -> None:
+def _warn_about_counts(config: RunConfig, images: ImageSet) -> None:
     most = config.model.max_objects
     if images.counts is not None and images.counts.max() > most:
-        print(
-            f"WARNING: images hold up to {images.counts.max()} objects, but "
-            f"--max_objects is {most}: more are never counted."
+        logging.warning(
+            "Images hold up to %d objects, but `max_objects` is %d, the largest count "
+            "that can be inferred.",
+            images.counts.max(),
+            most,
         )
 
 
@@ -103,13 +104,16 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
     if run.latest.exists():
         trainer.load_weights(run.latest)
         first_step = int(trainer.optimizer.iterations.numpy())
-        print(f"Resuming {run.path} after step {first_step} of {settings.steps}.")
-    # Once, and the array goes: two copies would be the peak of memory.
+        logging.info(
+            "Resuming %s after step %d of %d.", run.path, first_step, settings.steps
+        )
+    # Frees the array after the copy to TensorFlow: two copies need too much memory.
     images = tf.constant(splits.pop("train").images)
-    validation = splits["validation"].head(_MAX_VALIDATION)
+    validation = splits["validation"].head(settings.num_validation_images)
     held_out = callbacks.HeldOut(validation)
     log = callbacks.MetricsCsv(run, first_step)
-    best = max((row["val_elbo"] for row in log.rows), default=-float("inf"))
+    elbos = [row["val_elbo"] for row in log.rows]
+    best = max((e for e in elbos if e is not None), default=-float("inf"))
     all_callbacks = [
         callbacks.StopOnNaN(),
         callbacks.Speed(),
@@ -120,7 +124,7 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         callbacks.ProgressBar(),
     ]
     every = settings.steps_per_evaluation
-    whole, rest = divmod(settings.steps, every)
+    num_epochs, remaining = divmod(settings.steps, every)
 
     def fit(start: int, **epochs) -> None:
         batches = training_batches(
@@ -129,38 +133,38 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
             seed=settings.seed,
             first_step=start,
         )
-        # The bar redraws its line, which only a terminal shows well.
+        # Keras redraws the progress bar in place, which needs a terminal.
         verbose = 1 if sys.stdout.isatty() else 2
         trainer.fit(
             batches, callbacks=all_callbacks, verbose=verbose, shuffle=False, **epochs
         )
 
     try:
-        if first_step < whole * every:
+        if first_step < num_epochs * every:
             fit(
                 first_step,
                 initial_epoch=first_step // every,
-                epochs=whole,
+                epochs=num_epochs,
                 steps_per_epoch=every,
             )
-        if rest and first_step < settings.steps:
+        if remaining and first_step < settings.steps:
             fit(
-                whole * every,
-                initial_epoch=whole,
-                epochs=whole + 1,
-                steps_per_epoch=rest,
+                num_epochs * every,
+                initial_epoch=num_epochs,
+                epochs=num_epochs + 1,
+                steps_per_epoch=remaining,
             )
     except TrainingDiverged as error:
         kept = f"the last good checkpoint is {run.latest}"
         raise TrainingDiverged(
-            f"training diverged by {error}: the objective is not a number any more; "
+            f"training diverged by {error}: the objective is NaN or infinite; "
             f"{kept if run.latest.exists() else 'there is no checkpoint yet'}; try a "
-            "smaller --learning_rate or another --seed, in another --model_dir"
+            "smaller `learning_rate` or another `seed`, in another `model_dir`"
         ) from None
 
 
-def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
-    """Writes what a run leaves behind; metrics.json last, the sign of its end."""
+def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> Evaluation:
+    """Writes the results of a run. metrics.json is last: it marks a complete run."""
     rows = run.read_metrics_csv()
     with replacing(run.model_file) as path:
         air.save(path)
@@ -174,32 +178,35 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> dict:
             for n in range(1, steps + 1)
         }
         pictures.save_samples(
-            path, rows_by_count, "Scenes drawn from the prior, and with each number n"
+            path, rows_by_count, "Scenes from the prior, and with each count n"
         )
-    result = evaluate(air, test)
-    result["dataset"] = config.data.dataset
-    result["split"] = "test"
-    result["warnings"] = diagnose(result)
-    result["training_seconds"] = rows[-1]["seconds"]
-    write_json(run.metrics_json, result)
-    return result
+    evaluation = evaluate(air, test)
+    evaluation = dataclasses.replace(
+        evaluation,
+        dataset=config.data.dataset,
+        split="test",
+        warnings=diagnose(evaluation),
+        training_seconds=rows[-1]["seconds"],
+    )
+    write_json(run.metrics_json, evaluation.to_dict())
+    return evaluation
 
 
 def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
-    """Pictures of the first test images; wrong counts, where known, at the end."""
-    looked_at = test.head(_MAX_VALIDATION)
-    chosen = list(range(min(_NUM_PICTURES, len(looked_at.images))))
-    if looked_at.counts is not None:
-        counts = air.infer(looked_at.images).num_objects
+    """Pictures of the first test images, then of images that are counted wrong."""
+    candidates = test.head(_MAX_SEARCHED)
+    chosen = list(range(min(_NUM_PICTURES, len(candidates.images))))
+    if candidates.counts is not None:
+        counts = air.infer(candidates.images).num_objects
         wrong = [
-            i for i in (counts != looked_at.counts).nonzero()[0] if i not in chosen
+            i for i in (counts != candidates.counts).nonzero()[0] if i not in chosen
         ]
         chosen += wrong[:_NUM_WRONG]
-    images = looked_at.images[chosen]
+    images = candidates.images[chosen]
     with replacing(run.reconstructions) as path:
         pictures.save_reconstructions(
             path,
             images,
             air.infer(images),
-            None if looked_at.counts is None else looked_at.counts[chosen],
+            None if candidates.counts is None else candidates.counts[chosen],
         )

@@ -1,43 +1,41 @@
-"""The training step."""
+"""The training step and its optimizers."""
 
 import math
 
 import keras
 import tensorflow as tf
 
-from air_tf.config import TrainingConfig
-from air_tf.model.air import AIR, to_float
-from air_tf.objectives.baseline import Baseline
+from air_tf.config import RunConfig, TrainingConfig
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
 from air_tf.objectives.bound import TERMS
-from air_tf.objectives.estimators import Draw, estimate
+from air_tf.objectives.objective import Objective, make_objective
 
 
 class Trainer(keras.Model):
-    """Fits a model by gradient steps: `compile` with an optimizer, then `fit`.
+    """Trains a model: call `compile` with an optimizer, then `fit`.
 
-    Random numbers are a function of the seed and the optimizer's step, so a
-    run that resumes draws what an uninterrupted one would have drawn.
+    Random numbers depend only on the seed and the optimizer's step, so a run that
+    resumes gets the same samples as an uninterrupted one.
 
     Args:
-      air: the model to fit.
-      config: the objective, its samples and the seed.
+      air: the model to train.
+      config: settings of training, including the objective.
     """
 
     def __init__(self, air: AIR, config: TrainingConfig, **kwargs):
         super().__init__(**kwargs)
         self.air = air
         self._config = config
-        self.baseline = self.baseline_optimizer = None
-        if config.objective == "nvil":
-            # Foresight has an optimizer of its own, and is saved to resume, but it
-            # is no part of the model.
-            self.baseline = Baseline(air.config.image_shape, air.config.max_objects)
-            self.baseline_optimizer = make_baseline_optimizer(self.baseline)
+        self.objective = make_objective(RunConfig(model=air.config, training=config))
+        self.network_optimizer = None
+        if self.objective.trainable_variables:
+            self.network_optimizer = make_network_optimizer(self.objective)
         names = (
             *TERMS,
             "mean_count",
             "reconstruction_error",
-            "blanks",
+            *self.objective.FIGURES,
             "gradient_norm",
         )
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
@@ -47,39 +45,34 @@ class Trainer(keras.Model):
     def metrics(self):
         return list(self._trackers.values())
 
-    # Loops are `tf.while_loop`s already; reading the code again takes a second.
+    # Without AutoGraph: loops are `tf.while_loop`s, and the conversion takes a second.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, images):
-        """One step on [B, H, W, C], uint8 or float in [0, 1]."""
+        """One training step on [B, H, W, C], uint8 or float in [0, 1]."""
         images = to_float(images)
         step = tf.cast(self.optimizer.iterations, tf.int32)
-        draw = Draw(
-            air=self.air,
-            images=images,
-            seed=tf.stack([self._config.seed, step]),
-            num_particles=self._config.samples_per_image,
-            progress=tf.cast(step, tf.float32) / self._config.steps,
-            baseline=self.baseline,
-        )
-        variables = self.air.trainable_variables
-        foreseeing = [] if self.baseline is None else self.baseline.trainable_variables
+        objective = self.objective
+        variables = [self.air.trainable_variables, objective.trainable_variables]
         with tf.GradientTape() as tape:
-            result = estimate(self._config.objective, draw)
-            # The weights of the one are constants in the other: two losses in one.
-            loss = tf.reduce_mean(result.objective.loss + result.lesson)
-            loss += tf.reduce_mean(result.baseline_loss)
-        gradients, baseline_gradients = tape.gradient(loss, [variables, foreseeing])
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        if foreseeing:
-            self.baseline_optimizer.apply_gradients(
-                zip(baseline_gradients, foreseeing, strict=True)
+            result = objective.estimate(
+                self.air,
+                images,
+                seed=tf.stack([self._config.seed, step]),
+                progress=tf.cast(step, tf.float32) / self._config.steps,
+            )
+            loss = result.loss
+        gradients, network_gradients = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables[0], strict=True))
+        if self.network_optimizer is not None:
+            self.network_optimizer.apply_gradients(
+                zip(network_gradients, variables[1], strict=True)
             )
 
-        repeated = tf.repeat(images, draw.num_particles, axis=0)
-        values = {name: getattr(result.objective, name) for name in TERMS} | {
-            "mean_count": result.objective.mean_count,
+        repeated = tf.repeat(images, objective.samples_per_image, axis=0)
+        values = {name: getattr(result.bound, name) for name in TERMS} | {
+            "mean_count": result.bound.mean_count,
             "reconstruction_error": tf.square(repeated - result.output.canvas),
-            "blanks": result.blanks,
+            **result.figures,
             "gradient_norm": tf.linalg.global_norm(gradients),
         }
         for name, value in values.items():
@@ -88,29 +81,32 @@ class Trainer(keras.Model):
 
 
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam (Kingma and Ba 2015): a constant rate, then a cosine to a tenth.
+    """Adam (Kingma and Ba 2015) with a constant learning rate, then a cosine decay.
 
-    `CosineDecay` warms up first; a warm-up from the rate to itself is what
-    keeps it constant for half of the steps.
+    The constant part is the warm-up of `CosineDecay`, from the learning rate to the
+    same value.
     """
-    half = max(config.steps // 2, 1)
+    constant = max(int(config.steps * config.constant_rate_share), 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=config.learning_rate,
-        decay_steps=max(config.steps - half, 1),
-        alpha=0.1,
+        decay_steps=max(config.steps - constant, 1),
+        alpha=config.final_rate_share,
         warmup_target=config.learning_rate,
-        warmup_steps=half,
+        warmup_steps=constant,
     )
     return keras.optimizers.Adam(schedule)
 
 
-def make_baseline_optimizer(baseline: Baseline) -> keras.optimizers.Optimizer:
-    """Adam, at a rate of its own."""
-    optimizer = keras.optimizers.Adam(1e-3)
-    optimizer.build(baseline.trainable_variables)
+def make_network_optimizer(objective: Objective) -> keras.optimizers.Optimizer:
+    """Adam for the objective's own networks, with their constant learning rate."""
+    optimizer = keras.optimizers.Adam(objective.network_learning_rate)
+    optimizer.build(objective.trainable_variables)
     return optimizer
 
 
 def steps_per_execution(config: TrainingConfig) -> int:
-    """Steps between returns to Python, which cost a seventh of a step: at most 10."""
+    """Training steps between returns to Python, at most 10.
+
+    A return takes a seventh of the time of a training step.
+    """
     return math.gcd(config.steps, config.steps_per_evaluation, 10)

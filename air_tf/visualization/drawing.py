@@ -1,16 +1,22 @@
-"""Boxes drawn into pictures, with nothing but numpy and Pillow."""
+"""Pictures of images and boxes. Imports only numpy and Pillow."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-# One colour for each step of the loop, in turn: red, green, blue, ...
+# Box colours by attend step, repeated after 6: red, green, blue, orange, purple, cyan.
 STEP_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")
 
 
 def to_picture(image: np.ndarray, zoom: int = 1) -> Image.Image:
-    """[H, W, C], uint8 or float in [0, 1], to an RGB picture."""
+    """Converts an image to a picture of mode "RGB".
+
+    Args:
+      image: [H, W, C], uint8 or float in [0, 1]. If C is not 3, the first channel is
+        shown in grey.
+      zoom: factor by which height and width are enlarged.
+    """
     if image.dtype != np.uint8:
         image = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
     if image.shape[-1] != 3:
@@ -21,17 +27,21 @@ def to_picture(image: np.ndarray, zoom: int = 1) -> Image.Image:
 
 
 def to_picture_bytes(image: np.ndarray) -> bytes:
-    """[H, W, C], C 1 or 3, uint8 or float in [0, 1], to a PNG."""
+    """Converts an image to the bytes of a PNG file.
+
+    Args:
+      image: as for `to_picture`.
+    """
     data = io.BytesIO()
     to_picture(image).save(data, "PNG")
     return data.getvalue()
 
 
 def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
-    """A copy with a frame around each box, coloured by step.
+    """Draws boxes on a copy of a picture, coloured by attend step.
 
     Args:
-      picture: RGB, of any size.
+      picture: of mode "RGB" and any size.
       boxes: [n, 4], (ymin, xmin, ymax, xmax) in [0, 1].
     """
     picture = picture.copy()

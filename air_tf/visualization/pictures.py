@@ -1,4 +1,4 @@
-"""Pictures of what a model sees, draws and learns."""
+"""Figures: reconstructions, generated scenes and training curves."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,12 @@ _WRONG = "#d00000"
 
 
 def side_by_side(images: np.ndarray, scenes: Scenes, zoom: int = 3) -> np.ndarray:
-    """Inputs with their boxes beside their reconstructions.
+    """Images with inferred boxes, each to the left of its reconstruction.
+
+    Args:
+      images: [N, H, W, C], uint8 or float in [0, 1].
+      scenes: result of `AIR.infer` for these images.
+      zoom: factor by which height and width are enlarged.
 
     Returns:
       [N, zoom * H, 2 * zoom * W, 3] uint8.
@@ -40,7 +45,15 @@ def save_reconstructions(
     counts: np.ndarray | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Writes `reconstructions` to a PNG file."""
+    """Writes the figure of `reconstructions` to a PNG file.
+
+    Args:
+      path: of the file.
+      images: see `reconstructions`.
+      scenes: see `reconstructions`.
+      counts: see `reconstructions`.
+      names: see `reconstructions`.
+    """
     figure = reconstructions(images, scenes, counts, names)
     figure.savefig(path, format="png", dpi=100)
 
@@ -52,14 +65,16 @@ def reconstructions(
     names: Sequence[str] | None = None,
     columns: int = 8,
 ) -> Figure:
-    """Inputs with boxes above reconstructions, wrong counts marked in red.
+    """A figure of images with inferred boxes, each above its reconstruction.
+
+    The title of an image is its inferred count. Wrong counts are marked in red.
 
     Args:
-      images: [N, H, W, C].
-      scenes: of these images, from `AIR.infer`.
+      images: [N, H, W, C], uint8 or float in [0, 1].
+      scenes: result of `AIR.infer` for these images.
       counts: [N] true counts, if known.
-      names: [N], what to write above each image.
-      columns: images in a row.
+      names: [N] names, which are put before the counts in the titles.
+      columns: number of images in a row.
     """
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.4 * columns, 3.2 * rows), layout="constrained")
@@ -85,8 +100,8 @@ def reconstructions(
             title = f"{names[i]}: {title}"
         above.set_title(title, fontsize=9, color=colour)
     figure.suptitle(
-        "Inferred number of objects; input with boxes by step (red, green, blue, ...) "
-        "above its reconstruction",
+        "Inferred count; image with boxes, coloured by attend step (red, green, blue, "
+        "...), above its reconstruction",
         fontsize=9,
     )
     return figure
@@ -95,12 +110,12 @@ def reconstructions(
 def save_samples(
     path: str | os.PathLike, rows: Mapping[str, np.ndarray], title: str
 ) -> None:
-    """Rows of drawn scenes.
+    """Writes a figure with labelled rows of scenes to a PNG file.
 
     Args:
-      path: of the PNG file.
-      rows: for each label, canvases [N, H, W, C]; the same N for all.
-      title: above them.
+      path: of the file.
+      rows: canvases [N, H, W, C] by the label of their row; N is the same for all.
+      title: of the figure.
     """
     columns = max(len(canvases) for canvases in rows.values())
     figure = Figure(figsize=(1.2 * columns, 1.3 * len(rows)), layout="constrained")
@@ -117,7 +132,14 @@ def save_samples(
 def save_grid(
     path: str | os.PathLike, canvases: np.ndarray, title: str, columns: int = 8
 ) -> None:
-    """Scenes [N, H, W, C] side by side."""
+    """Writes a figure with a grid of scenes to a PNG file.
+
+    Args:
+      path: of the file.
+      canvases: [N, H, W, C].
+      title: of the figure.
+      columns: number of scenes in a row.
+    """
     rows = -(-len(canvases) // columns)
     figure = Figure(figsize=(1.2 * columns, 1.25 * rows + 0.4), layout="constrained")
     for i, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
@@ -133,26 +155,28 @@ def save_grid(
 def save_training_curve(
     path: str | os.PathLike, rows: Sequence[Mapping[str, float | None]]
 ) -> None:
-    """ELBO, and count accuracy where known, over training.
+    """Writes a figure of the ELBO and the count accuracy over training to a PNG file.
+
+    Without true counts, the mean inferred count replaces the accuracy.
 
     Args:
-      path: of the PNG file.
-      rows: of metrics.csv.
+      path: of the file.
+      rows: of metrics.csv, see `RunDir.read_metrics_csv`.
     """
     steps = [row["step"] for row in rows]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, [row["elbo"] for row in rows], label="training")
-    left.plot(steps, [row["val_elbo"] for row in rows], label="held out")
-    left.set(xlabel="step", ylabel="ELBO (nats an image)")
+    left.plot(steps, [row["val_elbo"] for row in rows], label="held-out")
+    left.set(xlabel="training step", ylabel="ELBO (nats per image)")
     left.legend()
     if rows and rows[0]["val_count_accuracy"] is not None:
         right.plot(steps, [row["val_count_accuracy"] for row in rows], "C1")
         right.set(ylabel="held-out count accuracy", ylim=(0, 1.02))
     else:
         right.plot(steps, [row["val_mean_num_objects"] for row in rows], "C1")
-        right.set(ylabel="mean inferred count, held out")
-    right.set(xlabel="step")
+        right.set(ylabel="held-out mean inferred count")
+    right.set(xlabel="training step")
     for axis in (left, right):
         axis.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=100)

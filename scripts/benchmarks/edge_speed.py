@@ -1,21 +1,21 @@
-"""Measures converted models: speed by number of objects, size, agreement."""
+"""Measures converted models: size, agreement with Keras, and time for one image."""
 
 import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from air_tf.data import sources
 from air_tf.deployment.convert import FORMATS, convert
 from air_tf.deployment.edge import EdgeModel
 from air_tf.deployment.session import ServedModel
 from air_tf.deployment.signatures import ServingModule, in_float32
 from air_tf.runs import RunDir
+from benchmarks.tables import markdown_table, optional
 
 _ROUNDS, _CALLS_PER_ROUND = 30, 30
 _COUNTS = (0, 1, 2)
@@ -24,25 +24,24 @@ _COUNTS = (0, 1, 2)
 def benchmark_edge(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any]:
     """Converts a run to every format and times single images, on one thread.
 
-    Formats take turns in short rounds, so that what else the machine does meets all
+    Formats take turns in short rounds, so that other load on the machine affects all
     of them.
 
     Args:
       run: the run.
-      data_dir: of TFDS, for images of the run's dataset.
+      data_dir: of TFDS, for images of the run's dataset; its own default if omitted.
 
     Returns:
-      For every format and "savedmodel", through a session: "ms", the median over
-      rounds for images of 0, 1 and 2 objects; "bytes"; and what `convert` found.
+      For every LiteRT format, and for "savedmodel" (run in a session): "bytes"; "ms",
+      the median over rounds by number of objects, for the numbers in 0, 1 and 2 that
+      the model finds in some test image; and, but for "savedmodel", the fields of
+      what `convert` returns.
+
+    Raises:
+      InputError: if the run or its images can't be read.
     """
     air = in_float32(run.load_model())
-    splits = sources.load_splits(
-        run.read_config().data,
-        ["test"],
-        image_shape=air.config.image_shape,
-        data_dir=data_dir,
-    )
-    images = splits["test"].images[:300]
+    images = run.load_images(["test"], data_dir=data_dir)["test"].images[:300]
     found = air.infer(images).num_objects
     examples = {
         count: images[found == count][:1] for count in _COUNTS if (found == count).any()
@@ -72,8 +71,14 @@ def benchmark_edge(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any
     return results
 
 
-def _time(calls, examples) -> dict[str, dict[int, float]]:
-    rounds = {(name, count): [] for name in calls for count in examples}
+def _time(
+    calls: Mapping[str, Callable[[np.ndarray], Any]],
+    examples: Mapping[int, np.ndarray],
+) -> dict[str, dict[int, float]]:
+    """Milliseconds of each call with each example: medians over rounds."""
+    rounds: dict[tuple[str, int], list[float]] = {
+        (name, count): [] for name in calls for count in examples
+    }
     for _ in range(_ROUNDS):
         for name, call in calls.items():
             for count, image in examples.items():
@@ -89,22 +94,24 @@ def _time(calls, examples) -> dict[str, dict[int, float]]:
     }
 
 
-def format_edge(results: dict[str, Any]) -> str:
-    lines = [
-        "format      MB     ms for 0, 1, 2 objects   counts agree    IoU  code error"
-    ]
+def format_edge(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table of what `benchmark_edge` returned."""
+    headers = ["format", "MB", *(f"ms, {count} objects" for count in _COUNTS)]
+    headers += ["counts agree", "IoU of boxes", "code error"]
+    rows = []
     for name, result in results.items():
-        times = "  ".join(f"{result['ms'].get(c, float('nan')):6.3f}" for c in _COUNTS)
-        line = f"{name:10}  {result['bytes'] / 1e6:5.2f}  {times}"
+        row = [name, f"{result['bytes'] / 1e6:.2f}"]
+        row += [optional(result["ms"].get(count), ".3f") for count in _COUNTS]
         if "count_agreement" in result:
-            line += (
-                f"   {result['count_agreement']:11.2%}  {result['mean_iou']:.4f}  "
-                f"{result['code_error']:.4f}"
-            )
-        lines.append(line)
+            row += [
+                f"{result['count_agreement']:.2%}",
+                f"{result['mean_iou']:.4f}",
+                f"{result['code_error']:.4f}",
+            ]
+        rows.append(row)
     first = results["float32"]
-    lines.append(
-        f"Agreement is with Keras, on {first['num_images']} test images; codes have a "
-        f"standard deviation of {first['code_scale']:.2f}."
+    return (
+        f"{markdown_table(headers, rows)}\n\nAgreement is with Keras, on "
+        f"{first['num_images']} test images. Codes have a standard deviation of "
+        f"{first['code_scale']:.2f}."
     )
-    return "\n".join(lines)

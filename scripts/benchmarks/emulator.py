@@ -1,9 +1,9 @@
 """An emulator of TF Serving: its gRPC interface over a session in this process.
 
-For tests and load tests where there is no container: the server's own program is
-not on PyPI. It loads the model as TF Serving does, keeps to its interface and its
-errors, and batches by the same file. It differs where a batch fails: it then runs
-each request by itself, while TF Serving refuses the whole batch.
+For tests and load tests without a container: TF Serving itself is not on PyPI. The
+emulator loads the model as TF Serving does, has the same interface and errors, and
+reads the same batching parameters. One difference: if a batch fails, it runs each of
+the requests alone, while TF Serving refuses all of them.
 """
 
 import concurrent.futures
@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 
 from air_tf.deployment import serving_config
 from air_tf.deployment.export import find_version
+from air_tf.deployment.protos.session_bundle_config_pb2 import BatchingParameters
 from air_tf.deployment.serving_files import MODEL_NAME
 from air_tf.deployment.session import ServedModel
 
@@ -37,15 +38,15 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Emulator:
-    """Serves BASE's largest version on loopback, from `with` to its end.
+    """A context manager that serves the largest version in BASE on loopback.
 
     Args:
-      base: what export.py wrote.
-      batching: merges requests by batching_parameters.pbtxt.
+      base: the folder that export.py wrote.
+      batching: whether to merge requests, as batching_parameters.pbtxt says.
       port: 0 for a free one.
 
     Attributes:
-      port: where it listens.
+      port: the port it listens on.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Emulator:
     ):
         version = find_version(base)
         self._model = ServedModel(version)
-        self._batchers = {}
+        self._batchers: dict[str, _Batcher] = {}
         run: Callable[[str, Arrays], Arrays] = self._model
         if batching:
             settings = serving_config.read_batching(
@@ -84,7 +85,7 @@ class Emulator:
         self._server.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._server.stop(grace=1).wait()
         for batcher in self._batchers.values():
             batcher.close()
@@ -92,10 +93,15 @@ class Emulator:
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, signatures, run: Callable[[str, Arrays], Arrays], version: int):
+    def __init__(
+        self,
+        signatures: Mapping[str, Any],
+        run: Callable[[str, Arrays], Arrays],
+        version: int,
+    ):
         self._signatures, self._run, self._version = signatures, run, version
 
-    def Predict(self, request, context):
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         _require_model(request.model_spec, self._version, context)
         name = request.model_spec.signature_name or "serving_default"
         if name not in self._signatures:
@@ -131,7 +137,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key]))
         return response
 
-    def GetModelMetadata(self, request, context):
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         _require_model(request.model_spec, self._version, context)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, signature in self._signatures.items():
@@ -147,7 +153,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, version: int):
         self._version = version
 
-    def GetModelStatus(self, request, context):
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         _require_model(request.model_spec, self._version, context)
         response = get_model_status_pb2.GetModelStatusResponse()
         response.model_version_status.add(
@@ -157,7 +163,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
-def _require_model(spec, version: int, context) -> None:
+def _require_model(spec: Any, version: int, context: grpc.ServicerContext) -> None:
     if spec.name != MODEL_NAME:
         context.abort(
             grpc.StatusCode.NOT_FOUND,
@@ -171,8 +177,8 @@ def _require_model(spec, version: int, context) -> None:
         )
 
 
-def _read_inputs(protos, signature) -> dict[str, np.ndarray]:
-    """Arrays of a request; ValueError for what TF Serving's session refuses."""
+def _read_inputs(protos: Mapping[str, Any], signature: Any) -> dict[str, np.ndarray]:
+    """The arrays of a request; ValueError for inputs that TF Serving refuses."""
     if sorted(protos) != sorted(signature.inputs):
         raise ValueError(
             f"input keys are {sorted(protos)}; expected {sorted(signature.inputs)}"
@@ -187,7 +193,8 @@ def _read_inputs(protos, signature) -> dict[str, np.ndarray]:
                 "provided"
             )
         sizes = [dim.size for dim in proto.tensor_shape.dim]
-        # One value may stand for all: a small message for a large tensor.
+        # A tensor of equal values is sent as one value: small messages can be large
+        # tensors.
         if min(sizes, default=0) < 0 or np.prod(sizes, dtype=float) > (
             _MAX_TENSOR_BYTES / max(wanted.size, 1)
         ):
@@ -205,25 +212,34 @@ class _Task(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Number of images."""
         return max((len(a) for a in self.inputs.values() if a.ndim), default=0)
 
     @property
-    def kind(self) -> tuple:
-        """Requests of one kind can be put together."""
+    def kind(self) -> tuple[list, bool]:
+        """Shapes, and whether all inputs have one batch size.
+
+        Requests can be merged if their kinds are equal and sizes agree.
+        """
         shapes = {key: array.shape[1:] for key, array in self.inputs.items()}
         alike = {array.shape[:1] for array in self.inputs.values()} == {(self.size,)}
         return (sorted(shapes.items()), alike and self.size > 0)
 
 
 class _Batcher:
-    """Puts requests that wait at the same time into one run of the session."""
+    """Merges requests that wait at the same time into one run of the session."""
 
-    def __init__(self, model: ServedModel, signature: str, settings):
+    def __init__(
+        self, model: ServedModel, signature: str, settings: BatchingParameters
+    ):
         self._run = lambda inputs: model(signature, inputs)
         self._most = settings.max_batch_size.value
         self._timeout = settings.batch_timeout_micros.value * 1e-6
         self._sizes = sorted(settings.allowed_batch_sizes) or [self._most]
-        self._tasks = queue.Queue(settings.max_enqueued_batches.value * self._most)
+        # None ends a thread.
+        self._tasks: queue.Queue[_Task | None] = queue.Queue(
+            settings.max_enqueued_batches.value * self._most
+        )
         self._threads = [
             threading.Thread(target=self._work, daemon=True)
             for _ in range(settings.num_batch_threads.value)
@@ -248,7 +264,7 @@ class _Batcher:
             thread.join()
 
     def _work(self) -> None:
-        held = None
+        held: _Task | None = None
         while True:
             task = held or self._tasks.get()
             if task is None:
@@ -257,7 +273,7 @@ class _Batcher:
             self._answer(batch)
 
     def _collect(self, first: _Task) -> tuple[list[_Task], _Task | None]:
-        """Tasks for one run, and one that came but did not fit."""
+        """Tasks for one run, and the next task if it did not fit."""
         batch, size = [first], first.size
         end = time.monotonic() + self._timeout
         while size < self._most:

@@ -1,4 +1,4 @@
-"""What a timing has to be read with."""
+"""The machine that a time was measured on."""
 
 import os
 import platform
@@ -6,6 +6,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
+    """The number of CPUs that this process may use, the processor, and Python."""
     return {
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and what bounds it."""
+"""How long the parts of a training step take, and what the machine can do."""
 
 import statistics
 import time
@@ -7,45 +7,46 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from air_tf.config import TrainingConfig
+from air_tf.config import RunConfig, TrainingConfig
 from air_tf.model.air import AIR
-from air_tf.objectives.estimators import Draw, estimate
+from air_tf.objectives.objective import make_objective
 from air_tf.training.trainer import make_optimizer
 
 _ROUNDS, _CALLS = 5, 40
-_SIDE, _PRODUCTS, _FLOATS = 1024, 20, 20_000_000
+_ROWS, _SIDE, _PRODUCTS = 192, 1024, 20
+_NUM_COPIED = 20_000_000
 
 
 def step_parts(air: AIR, config: TrainingConfig) -> dict[str, float]:
-    """Times the parts of a step of `enumeration`, and the machine.
+    """Times the parts of a training step, matrix products, and copying.
 
     Args:
       air: the model; its weights change.
-      config: batch size, optimizer and whether XLA compiles.
+      config: objective, batch size, optimizer and whether XLA compiles.
 
     Returns:
-      Medians in milliseconds, each measured with what comes before it:
-      "forward_ms", "gradient_ms" (forward and backward), "update_ms" (and the
-      optimizer); "gflop", the floating-point operations of forward and backward by
-      TensorFlow's profiler; "products_gflop_s", what matrix products of
-      [192, 1024] by [1024, 1024] reach here, and "copy_gb_s", what copying does.
+      Medians in milliseconds, each of which includes the one before: "forward_ms",
+      "gradient_ms" (and backward) and "update_ms" (and the optimizer of the model).
+      "gflop" are the floating-point operations of forward and backward, as counted by
+      TensorFlow's profiler, "products_gflop_s" the speed of matrix products of
+      [192, 1024] by [1024, 1024] on this machine, "copy_gb_s" that of copying.
     """
     variables = air.trainable_variables
+    objective = make_objective(RunConfig(model=air.config, training=config))
     optimizer = make_optimizer(config)
     optimizer.build(variables)
     shape = (config.batch_size, *air.config.image_shape)
     images = tf.constant(np.random.default_rng(0).random(shape, np.float32))
 
-    def loss(seed):
-        result = estimate("enumeration", Draw(air, images, seed))
-        return tf.reduce_mean(result.objective.loss + result.lesson)
+    def loss(seed: tf.Tensor) -> tf.Tensor:
+        return objective.estimate(air, images, seed=seed).loss
 
-    def gradient(seed):
+    def gradient(seed: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             value = loss(seed)
         return tape.gradient(value, variables)
 
-    def update(seed):
+    def update(seed: tf.Tensor) -> tf.Tensor:
         gradients = gradient(seed)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return gradients[0]
@@ -68,7 +69,7 @@ def step_parts(air: AIR, config: TrainingConfig) -> dict[str, float]:
 
 
 def _seconds(function: Callable) -> float:
-    """Of one call, the first left out: the median over rounds."""
+    """Seconds of one call: the median over rounds, without the first call."""
     seed = tf.constant([0, 1])
     function(seed)
     rounds = []
@@ -82,11 +83,11 @@ def _seconds(function: Callable) -> float:
 
 
 def _products() -> float:
+    """Matrix products, in GFLOP/s."""
     weight = tf.random.stateless_normal([_SIDE, _SIDE], [0, 0]) / _SIDE**0.5
+    start = tf.random.stateless_normal([_ROWS, _SIDE], [0, 1])
 
-    start = tf.random.stateless_normal([192, _SIDE], [0, 1])
-
-    def products(seed):
+    def products(seed: tf.Tensor) -> tf.Tensor:
         del seed
         x = start
         for _ in range(_PRODUCTS):
@@ -94,11 +95,12 @@ def _products() -> float:
         return x
 
     seconds = _seconds(tf.function(products))
-    return _PRODUCTS * 2 * 192 * _SIDE**2 / seconds / 1e9
+    return _PRODUCTS * 2 * _ROWS * _SIDE**2 / seconds / 1e9
 
 
 def _copies() -> float:
-    source = np.ones(_FLOATS, np.float32)
+    """Copying in memory, in GB/s: every byte is read and written."""
+    source = np.ones(_NUM_COPIED, np.float32)
     target = source.copy()
     start = time.perf_counter()
     for _ in range(_ROUNDS):

@@ -8,29 +8,30 @@ import sys
 import time
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from air_tf.config import RunConfig
-from air_tf.model.air import AIR
+from air_tf.runs import make_model
 from air_tf.training.batches import training_batches
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 from benchmarks.machine import machine
 from benchmarks.step_parts import step_parts
+from benchmarks.tables import markdown_table
 
 _ROUNDS, _CALLS_PER_ROUND = 9, 4
 _NUM_IMAGES = 20_000
 
 
 def benchmark_step(config: RunConfig) -> dict[str, Any]:
-    """Times the training step, its parts and the machine.
+    """Times the training step and its parts.
 
     Returns:
-      "machine", what `time_steps` and `step_parts` return, and "import_seconds".
+      "machine", what `time_steps` and `step_parts` return, and "import_seconds": what
+      importing the model adds to importing TensorFlow and TFP.
     """
     times = time_steps(config)
-    air = _make(config)
+    air = make_model(config)
     return {
         "machine": machine(),
         **times,
@@ -42,18 +43,21 @@ def benchmark_step(config: RunConfig) -> dict[str, Any]:
 def time_steps(config: RunConfig) -> dict[str, Any]:
     """Times the training step, with and without the input pipeline.
 
-    Images are noise: no operation's time depends on what is in them.
+    Images are noise of the config's `image_shape`: no operation's time depends on
+    what they show.
 
     Returns:
-      "num_weights", "batch_size", the seconds of the first steps ("compile_seconds"),
-      medians over rounds in milliseconds ("step_ms", with the pipeline;
-      "step_ms_one_batch", the same batch again and again), "pipeline_share", the
-      median over pairs of rounds of what the pipeline adds, the process's peak of
-      memory so far ("peak_memory_mb") and what of it came with the steps
-      ("step_memory_mb").
+      - "num_weights" and "batch_size";
+      - "compile_seconds": seconds of the first steps, compilation included;
+      - "step_ms", with the input pipeline, and "step_ms_one_batch", with the same
+        batch in every step: medians over rounds, in milliseconds;
+      - "pipeline_share": the share of time that the pipeline adds, median over pairs
+        of rounds;
+      - "peak_memory_mb": the process's peak so far, and "step_memory_mb": how far it
+        is above the memory that was in use before the first step.
     """
     settings = config.training
-    air = _make(config)
+    air = make_model(config)
     trainer = Trainer(air, settings)
     at_once = steps_per_execution(settings)
     trainer.compile(
@@ -76,7 +80,7 @@ def time_steps(config: RunConfig) -> dict[str, Any]:
     start = time.perf_counter()
     step(iterators["pipeline"])
     compile_seconds = time.perf_counter() - start
-    times = {name: [] for name in iterators}
+    times: dict[str, list[float]] = {name: [] for name in iterators}
     for _ in range(_ROUNDS):
         for name, iterator in iterators.items():
             start = time.perf_counter()
@@ -88,6 +92,7 @@ def time_steps(config: RunConfig) -> dict[str, Any]:
     shares = [
         a / b - 1 for a, b in zip(times["pipeline"], times["one_batch"], strict=True)
     ]
+    peak = _peak_mb()
     return {
         "num_weights": air.count_params(),
         "batch_size": settings.batch_size,
@@ -95,19 +100,13 @@ def time_steps(config: RunConfig) -> dict[str, Any]:
         "step_ms": 1e3 * statistics.median(times["pipeline"]),
         "step_ms_one_batch": 1e3 * statistics.median(times["one_batch"]),
         "pipeline_share": statistics.median(shares),
-        "peak_memory_mb": _peak_mb(),
-        "step_memory_mb": _peak_mb() - memory,
+        "peak_memory_mb": peak,
+        "step_memory_mb": peak - memory,
     }
 
 
-def _make(config: RunConfig) -> AIR:
-    keras.utils.set_random_seed(config.training.seed)
-    policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
-    return AIR(config.model, dtype=policy)
-
-
 def _resident_mb() -> float:
-    """Memory of this process now; where there is no /proc, its peak."""
+    """Memory of this process; its peak where the system has no /proc."""
     file = pathlib.Path("/proc/self/statm")
     if not file.exists():
         return _peak_mb()
@@ -120,7 +119,7 @@ def _peak_mb() -> float:
 
 
 def _import_seconds() -> float:
-    """What importing the model adds to importing TensorFlow and TFP."""
+    """Seconds that importing the model takes after TensorFlow and TFP."""
     code = (
         "import time, tensorflow, tensorflow_probability\n"
         "tensorflow_probability.distributions\n"
@@ -135,21 +134,22 @@ def _import_seconds() -> float:
 
 
 def format_step(result: dict[str, Any]) -> str:
-    """The result of `benchmark_step` for people to read."""
+    """A Markdown table of what `benchmark_step` returned."""
+    per_second = 1e3 / result["step_ms"]
     rows = [
         ("weights", f"{result['num_weights']:,}"),
-        ("first steps, compilation included", f"{result['compile_seconds']:.1f} s"),
+        ("first steps, with compilation", f"{result['compile_seconds']:.1f} s"),
         ("training step", f"{result['step_ms']:.1f} ms"),
-        ("steps a second", f"{1e3 / result['step_ms']:.1f}"),
-        ("images a second", f"{1e3 / result['step_ms'] * result['batch_size']:.0f}"),
-        ("what the input pipeline adds", f"{result['pipeline_share']:+.1%}"),
-        ("  forward", f"{result['forward_ms']:.1f} ms"),
-        ("  with backward", f"{result['gradient_ms']:.1f} ms"),
-        ("  with the optimizer", f"{result['update_ms']:.1f} ms"),
-        ("  operations", f"{result['gflop']:.2f} GFLOP"),
-        ("matrix products here", f"{result['products_gflop_s']:.0f} GFLOP/s"),
-        ("copying here", f"{result['copy_gb_s']:.0f} GB/s"),
-        ("what importing air_tf adds", f"{result['import_seconds']:.2f} s"),
+        ("training steps per second", f"{per_second:.1f}"),
+        ("images per second", f"{per_second * result['batch_size']:.0f}"),
+        ("added by the input pipeline", f"{result['pipeline_share']:+.1%}"),
+        ("forward", f"{result['forward_ms']:.1f} ms"),
+        ("forward and backward", f"{result['gradient_ms']:.1f} ms"),
+        ("forward, backward and optimizer", f"{result['update_ms']:.1f} ms"),
+        ("operations, forward and backward", f"{result['gflop']:.2f} GFLOP"),
+        ("matrix products", f"{result['products_gflop_s']:.0f} GFLOP/s"),
+        ("copying", f"{result['copy_gb_s']:.0f} GB/s"),
+        ("added by importing air_tf", f"{result['import_seconds']:.2f} s"),
         ("peak memory", f"{result['peak_memory_mb']:.0f} MB"),
     ]
-    return "\n".join(f"{name:<36}{value:>14}" for name, value in rows)
+    return markdown_table(["measured", "value"], rows)

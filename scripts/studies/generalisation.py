@@ -1,8 +1,8 @@
-"""Counts that training never saw (Eslami et al. 2016, section 3.1).
+"""Counting objects in scenes with numbers of objects that training did not have.
 
-Extrapolation: trained on 0, 1 and 2 objects, tested on 3, 4 and 5. Interpolation:
-trained on 0, 1 and 3, tested on 2. T is an argument of inference, so a model may look
-for more objects than it was trained to find.
+Eslami et al. 2016, section 3.1. Extrapolation: trained on 0, 1 and 2 objects, tested
+on 3, 4 and 5. Interpolation: trained on 0, 1 and 3, tested on 2. T is an argument of
+inference, so a model may look for more objects than it was trained to find.
 """
 
 import dataclasses
@@ -14,17 +14,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from air_tf.config import INFERENCES, DataConfig, RunConfig
-from air_tf.data import sources
+from air_tf.config import (
+    INFERENCES,
+    DataConfig,
+    DifferenceConfig,
+    RecurrentConfig,
+    RunConfig,
+)
+from air_tf.config.datasets import BUILDERS
 from air_tf.errors import InputError
-from air_tf.files import read_json, replacing, write_json
-from air_tf.runs import RunDir
+from air_tf.files import make_output_dir, read_json, replacing, write_json
+from air_tf.model.air import AIR
+from air_tf.runs import RunDir, load_images
 from air_tf.structs import ImageSet, Scenes
 from air_tf.visualization import pictures
+from benchmarks.tables import markdown_table
 from studies.seeds import train_seeds
 
 
 class Regime(NamedTuple):
+    """Numbers of objects to train on and to test on."""
+
     trained: str  # configuration of the dataset
     unseen: tuple[int, ...]
 
@@ -33,8 +43,8 @@ REGIMES = {
     "extrapolation": Regime("0-2", (3, 4, 5)),
     "interpolation": Regime("0_1_3", (2,)),
 }
-# T is so many more than there are objects, so that counting too many can be seen.
-_MORE_STEPS = 2
+# T exceeds the number of objects by this, so that a model can count too many.
+_EXTRA_STEPS = 2
 _BATCH_SIZE = 250
 _PICTURES = 4
 
@@ -44,52 +54,63 @@ def measure_generalisation(
     seeds: Sequence[int],
     output_dir: str | os.PathLike,
     *,
+    recurrent_steps: int | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Trains both forms of inference with every seed, and counts unseen counts.
+    """Trains both forms of inference with every seed, and tests on unseen counts.
 
-    Resumes, see `train_seeds`. Writes generalisation.json, generalisation.md and a
-    picture for each form, FORM.png: of each unseen count test images that the first
+    Resumes, see `train_seeds`. Writes generalisation.json, generalisation.md and, for
+    each form of inference, FORM.png: for each unseen count, test images that the first
     seed counts right and wrong.
 
     Args:
-      config: of the runs, but for seed, inference and the dataset's configuration.
-      seeds: none is left out of the result.
-      output_dir: for these, and a folder for each form and regime.
+      config: of the runs; its seed is ignored. The settings of its form of inference
+        are those of that form; the other has its defaults.
+      seeds: the seeds to train; the result includes all of them.
+      output_dir: folder for these files, and a folder for each form and regime.
+      recurrent_steps: training steps of the recurrent form; those of the config if
+        omitted.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
-      What is in generalisation.json: "dataset", and for each form and regime the
-      accuracy on each test set, "trained on" first, seed by seed.
+      What is in generalisation.json: "dataset"; "steps", the training steps of each
+      form; and "accuracies" by form, regime, seed and test set. The test set of the
+      counts that were trained on is "trained on", the others are named by their count.
 
     Raises:
       InputError: as `train_seeds`, or for a dataset without such configurations.
+      OutputError, ProcessKilled: as `train_seeds`.
     """
-    folder = pathlib.Path(output_dir)
-    name, _, form = config.data.dataset.partition("/")
-    if form or name not in sources.BUILDERS:
+    name, _, configuration = config.data.dataset.partition("/")
+    if configuration or name not in BUILDERS:
         raise InputError(
-            f"dataset is {config.data.dataset!r}; expected one of "
-            f"{', '.join(sources.BUILDERS)}, without a configuration"
+            f"is {config.data.dataset!r}; expected one of "
+            f"{', '.join(BUILDERS)}, without a configuration",
+            field="dataset",
         )
-    result: dict[str, Any] = {"dataset": name, "accuracies": {}}
+    folder = make_output_dir(output_dir)
+    result: dict[str, Any] = {"dataset": name, "steps": {}, "accuracies": {}}
     for inference in INFERENCES:
-        of_form, rows = {}, []
+        form = with_inference(config, inference)
+        if inference == "recurrent" and recurrent_steps is not None:
+            form = form.with_training(steps=recurrent_steps)
+        result["steps"][inference] = form.training.steps
+        result["accuracies"][inference] = {}
+        tested = []
         for regime, (trained, unseen) in REGIMES.items():
-            one = _variant(config, inference, f"{name}/{trained}")
+            one = _with_dataset(form, f"{name}/{trained}")
             runs = folder / f"{inference}-{regime}"
             trainings = train_seeds(one, seeds, runs, data_dir=data_dir)["seeds"]
             tests = {str(n): _test_set(one, f"{name}/{n}", data_dir) for n in unseen}
-            of_form[regime] = {
+            result["accuracies"][inference][regime] = {
                 str(seed): {
                     "trained on": trainings[str(seed)]["count_accuracy"],
                     **_accuracies(runs / f"seed-{seed}", tests),
                 }
                 for seed in seeds
             }
-            rows.append((runs / f"seed-{seeds[0]}", tests))
-        result["accuracies"][inference] = of_form
-        _save_examples(folder / f"{inference}.png", rows)
+            tested.append((runs / f"seed-{seeds[0]}", tests))
+        _save_examples(folder / f"{inference}.png", tested)
     write_json(folder / "generalisation.json", result)
     with replacing(folder / "generalisation.md") as path:
         path.write_text(format_generalisation(result), encoding="utf-8")
@@ -97,48 +118,49 @@ def measure_generalisation(
 
 
 def format_generalisation(result: Mapping[str, Any]) -> str:
-    """A markdown table: the worst seed and the mean of all."""
-    lines = [
-        f"# {result['dataset']}: counts that training never saw",
-        "",
-        "| inference | trained on | tested on | worst seed | mean | seeds |",
-        "|---|---|---|---|---|---|",
-    ]
+    """A Markdown table: the worst seed and the mean of all."""
+    headers = ["inference", "training steps", "trained on", "tested on", "worst seed"]
+    headers += ["mean", "seeds"]
+    rows = []
     for inference, regimes in result["accuracies"].items():
         for regime, by_seed in regimes.items():
             for test in next(iter(by_seed.values())):
                 found = [one[test] for one in by_seed.values()]
-                cells = [
-                    inference,
-                    REGIMES[regime].trained.replace("_", ", ").replace("-", " to "),
-                    "the same counts" if test == "trained on" else test,
-                    f"{min(found):.2%}",
-                    f"{statistics.mean(found):.2%}",
-                    str(len(found)),
-                ]
-                lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+                rows.append(
+                    [
+                        inference,
+                        str(result["steps"][inference]),
+                        REGIMES[regime].trained.replace("_", ", ").replace("-", " to "),
+                        "the same counts" if test == "trained on" else test,
+                        f"{min(found):.2%}",
+                        f"{statistics.mean(found):.2%}",
+                        str(len(found)),
+                    ]
+                )
+    title = f"# {result['dataset']}: counts that training did not have"
+    return f"{title}\n\n{markdown_table(headers, rows)}\n"
 
 
-def _variant(config: RunConfig, inference: str, dataset: str) -> RunConfig:
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, inference=inference),
-        data=DataConfig(dataset=dataset),
-    )
+def with_inference(config: RunConfig, name: str) -> RunConfig:
+    """The config with a form of inference, whose settings stay if the config has it."""
+    form: DifferenceConfig | RecurrentConfig = config.model.inference
+    if type(form) is not INFERENCES[name]:
+        form = INFERENCES[name]()
+    model = dataclasses.replace(config.model, inference=form)
+    return dataclasses.replace(config, model=model)
+
+
+def _with_dataset(config: RunConfig, dataset: str) -> RunConfig:
+    return dataclasses.replace(config, data=DataConfig(dataset=dataset))
 
 
 def _test_set(config: RunConfig, dataset: str, data_dir: str | None) -> ImageSet:
-    return sources.load_splits(
-        DataConfig(dataset=dataset),
-        ["test"],
-        image_shape=config.model.image_shape,
-        data_dir=data_dir,
-    )["test"]
+    other = _with_dataset(config, dataset)
+    return load_images(other, ["test"], data_dir=data_dir)["test"]
 
 
 def _accuracies(run: pathlib.Path, tests: Mapping[str, ImageSet]) -> dict[str, float]:
-    """Kept beside the run, since a run does not change any more."""
+    """Count accuracies by test set; stored with the run, which changes no more."""
     file = run / "unseen.json"
     if file.exists():
         return read_json(file)
@@ -153,17 +175,19 @@ def _accuracies(run: pathlib.Path, tests: Mapping[str, ImageSet]) -> dict[str, f
     return found
 
 
-def _infer(air, images: ImageSet, most: int | None = None) -> Scenes:
-    """With more steps than `most` objects, or than there are in any image."""
-    steps = (images.counts.max() if most is None else most) + _MORE_STEPS
+def _infer(air: AIR, images: ImageSet, most: int | None = None) -> Scenes:
+    """Infers with T above `most`, by default the most objects in any image."""
+    steps = (images.counts.max() if most is None else most) + _EXTRA_STEPS
     return air.infer(images.images, max_objects=int(steps), batch_size=_BATCH_SIZE)
 
 
-def _save_examples(path: pathlib.Path, rows) -> None:
-    """Of each test set: images that are counted right, then such that are not."""
-    most = max(test.counts.max() for _, tests in rows for test in tests.values())
+def _save_examples(
+    path: pathlib.Path, tested: Sequence[tuple[pathlib.Path, Mapping[str, ImageSet]]]
+) -> None:
+    """Pictures of each test set: images counted right, then images counted wrong."""
+    most = max(test.counts.max() for _, tests in tested for test in tests.values())
     parts, images, counts, names = [], [], [], []
-    for run, tests in rows:
+    for run, tests in tested:
         if not (run / "model.keras").exists():
             continue
         air = RunDir(run).load_model()

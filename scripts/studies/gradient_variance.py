@@ -1,59 +1,52 @@
 """How much estimates of a gradient vary."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from air_tf.config import RunConfig
-from air_tf.model.air import AIR, to_float
-from air_tf.objectives.baseline import Baseline
-from air_tf.objectives.estimators import Draw, estimate
-from air_tf.training.trainer import make_baseline_optimizer
+from air_tf.model.air import AIR
+from air_tf.model.pixels import to_float
+from air_tf.objectives.objective import Objective, make_objective
+from air_tf.training.trainer import make_network_optimizer
 
-_DRAWS, _BASELINE_STEPS = 100, 500
+_DRAWS, _NETWORK_STEPS = 100, 500
 
 
-def gradient_variance(air: AIR, images: np.ndarray, config: RunConfig) -> dict:
-    """How much the gradient varies with the samples of q, the batch being the same.
+def gradient_variance(
+    air: AIR, images: np.ndarray, config: RunConfig
+) -> dict[str, float | None]:
+    """The variance of the gradient over samples of q, for one batch.
 
-    It is the plain estimate, without what training adds about blank steps or the
-    count, and without the scaling of `nvil`, whose baseline is fitted at these weights
-    first. Concrete has its last temperature.
+    Of the plain estimator of the bound: without auxiliary losses, and without the
+    scaling of `nvil`, whose baseline is fitted at these weights first. `concrete` has
+    its final temperature.
 
     Args:
-      air: the model; it stays as it is.
-      images: [B, H, W, C].
-      config: with the objective and its particles.
+      air: the model, which is not changed.
+      images: [B, H, W, C], float in [0, 1] or uint8.
+      config: of the run, with the objective; its model is that of `air`.
 
     Returns:
-      "variance", summed over all weights, of 100 draws; "noise_to_signal", its root
-      over the length of the mean gradient.
+      "variance", in nats squared, summed over all weights, over 100 draws;
+      "noise_to_signal", its square root over the norm of the mean gradient, or None
+      if the mean can't be told from 0.
     """
-    settings = config.training
     images = to_float(images)
-    baseline = None
-    if settings.objective == "nvil":
-        baseline = Baseline(air.config.image_shape, air.config.max_objects)
+    # The canvas of a prepared dataset is its own.
+    objective = make_objective(dataclasses.replace(config, model=air.config))
+    if objective.trainable_variables:
+        _fit_networks(objective, air, images)
     variables = air.trainable_variables
 
-    def draw(seed, *, training=False):
-        return Draw(
-            air=air,
-            images=images,
-            seed=seed,
-            num_particles=settings.samples_per_image,
-            progress=1.0,
-            baseline=baseline,
-            training=training,
-        )
-
-    if baseline is not None:
-        _fit_baseline(baseline, draw)
-
     @tf.function
-    def gradient(seed):
+    def gradient(seed: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            result = estimate(settings.objective, draw(seed))
-            loss = tf.reduce_mean(result.objective.loss)
+            result = objective.estimate(
+                air, images, seed=seed, progress=1.0, plain=True
+            )
+            loss = tf.reduce_mean(result.bound.loss)
         gradients = tape.gradient(loss, variables)
         return tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
 
@@ -63,7 +56,7 @@ def gradient_variance(air: AIR, images: np.ndarray, config: RunConfig) -> dict:
         mean, square = mean + one / _DRAWS, square + one**2 / _DRAWS
     spread = np.maximum(square - mean**2, 0.0)  # rounding can make it negative
     variance = float(np.sum(spread) * _DRAWS / (_DRAWS - 1))
-    # What is left of the noise in the mean is no signal.
+    # The squared norm of the mean includes this share of the variance.
     signal = max(float(np.sum(mean**2)) - variance / _DRAWS, 0.0)
     return {
         "variance": variance,
@@ -71,18 +64,18 @@ def gradient_variance(air: AIR, images: np.ndarray, config: RunConfig) -> dict:
     }
 
 
-def _fit_baseline(baseline: Baseline, draw) -> None:
-    optimizer = make_baseline_optimizer(baseline)
+def _fit_networks(objective: Objective, air: AIR, images: tf.Tensor) -> None:
+    """Fits an objective's own networks, with the weights of the model fixed."""
+    variables = objective.trainable_variables
+    optimizer = make_network_optimizer(objective)
 
     @tf.function
-    def step(seed):
+    def step(seed: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            result = estimate("nvil", draw(seed, training=True))
-            loss = tf.reduce_mean(result.baseline_loss)
-        gradients = tape.gradient(loss, baseline.trainable_variables)
-        optimizer.apply_gradients(
-            zip(gradients, baseline.trainable_variables, strict=True)
-        )
+            result = objective.estimate(air, images, seed=seed, progress=1.0)
+            loss = tf.reduce_mean(result.network_loss)
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    for i in range(_BASELINE_STEPS):
+    for i in range(_NETWORK_STEPS):
         step(tf.constant([i, 2]))

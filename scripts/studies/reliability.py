@@ -1,26 +1,26 @@
-"""On how many seeds training succeeds, and what the failures look like."""
+"""The share of seeds on which training succeeds, and the images counted wrong."""
 
 import os
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
 from air_tf.config import RunConfig
-from air_tf.data import sources
 from air_tf.files import replacing, write_json
-from air_tf.runs import RunDir
+from air_tf.runs import RunDir, load_images
 from air_tf.structs import Scenes
 from air_tf.visualization import pictures
+from benchmarks.tables import markdown_table, optional
 from studies.seeds import train_seeds
 
 _MAX_FAILURES, _FAILURES_PER_SEED = 40, 8
 
 
-def measure_reliability(
+def measure(
     config: RunConfig,
     seeds: Sequence[int],
     output_dir: str | os.PathLike,
@@ -28,16 +28,16 @@ def measure_reliability(
     success: float,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Trains with every seed and says how many succeed.
+    """Trains with every seed and counts those that succeed.
 
-    Resumes, see `train_seeds`. Writes reliability.json, reliability.md and,
-    if there are any, failures.png: test images counted wrong, the worst seed's first.
+    Resumes, see `train_seeds`. Writes reliability.json, reliability.md and, if there
+    are any, failures.png: test images counted wrong, those of the worst seed first.
 
     Args:
-      config: of the runs, but for the seed.
-      seeds: none is left out of the result.
-      output_dir: for these, results.json and a folder for each run.
-      success: the count accuracy on test images from which on a seed succeeds.
+      config: of the runs; its seed is ignored.
+      seeds: the seeds to train; the result includes all of them.
+      output_dir: folder for these files, results.json and the folder of each run.
+      success: a seed succeeds if its count accuracy on test images is at least this.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
@@ -46,7 +46,7 @@ def measure_reliability(
       "mean_accuracy", "worst_accuracy" and "seeds", as in results.json.
 
     Raises:
-      InputError: as `train_seeds`.
+      InputError, OutputError, ProcessKilled: as `train_seeds`.
     """
     folder = pathlib.Path(output_dir)
     results = train_seeds(config, seeds, folder, data_dir=data_dir)
@@ -72,52 +72,43 @@ def measure_reliability(
     return summary
 
 
-def format_reliability(summary: dict[str, Any]) -> str:
-    """A markdown table with a row for every seed, and what they come to."""
-
-    def seconds(one, threshold):
-        value = one["seconds_to_count_accuracy"][threshold]
-        return "never" if value is None else f"{value:.0f}"
-
-    lines = [
-        f"# {summary['config']['data']['dataset']}, {summary['num_seeds']} seeds",
-        "",
-        "| seed | count accuracy | sampled | ELBO | mean IoU | AP at 0.5 | "
-        "s to 95 % | to 98 % | of training |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for seed, one in summary["seeds"].items():
-        boxes = [
-            "" if one[name] is None else f"{one[name]:.3f}"
-            for name in ("mean_iou", "ap_50")
-        ]
-        cells = [
+def format_reliability(summary: Mapping[str, Any]) -> str:
+    """A Markdown table with a row for every seed, and a summary."""
+    headers = ["seed", "count accuracy", "sampled", "ELBO", "mean IoU", "AP at 0.5"]
+    headers += ["s to 95 %", "s to 98 %", "s of training"]
+    rows = [
+        [
             seed,
             f"{one['count_accuracy']:.2%}",
             f"{one['count_accuracy_sampled']:.2%}",
-            "diverged" if one["elbo"] is None else f"{one['elbo']:.1f}",
-            *boxes,
-            seconds(one, "0.95"),
-            seconds(one, "0.98"),
-            "" if one["training_seconds"] is None else f"{one['training_seconds']:.0f}",
+            optional(one["elbo"], ".1f", "diverged"),
+            optional(one["mean_iou"], ".3f"),
+            optional(one["ap_50"], ".3f"),
+            optional(one["seconds_to_count_accuracy"]["0.95"], ".0f", "never"),
+            optional(one["seconds_to_count_accuracy"]["0.98"], ".0f", "never"),
+            optional(one["training_seconds"], ".0f"),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    low, high = summary["success_interval"]
-    lines += [
-        "",
-        f"{summary['num_successes']} of {summary['num_seeds']} seeds reach "
-        f"{summary['success_accuracy']:.1%} of held-out counts (95 % Wilson interval "
-        f"of the success rate: {low:.1%} to {high:.1%}). Mean "
-        f"{summary['mean_accuracy']:.2%}, worst {summary['worst_accuracy']:.2%}.",
+        for seed, one in summary["seeds"].items()
     ]
-    return "\n".join(lines) + "\n"
+    low, high = summary["success_interval"]
+    return (
+        f"# {summary['config']['data']['dataset']}, {summary['num_seeds']} seeds\n\n"
+        f"{markdown_table(headers, rows)}\n\n"
+        f"{summary['num_successes']} of {summary['num_seeds']} seeds reach a count "
+        f"accuracy of {summary['success_accuracy']:.1%} on test images (95 % Wilson "
+        f"interval of the success rate: {low:.1%} to {high:.1%}). Mean "
+        f"{summary['mean_accuracy']:.2%}, worst {summary['worst_accuracy']:.2%}.\n"
+    )
 
 
-def _save_failures(config, results, folder: pathlib.Path, data_dir) -> None:
-    """Test images that runs count wrong, if there are any: the worst seed's first."""
-    test = sources.load_splits(
-        config.data, ["test"], image_shape=config.model.image_shape, data_dir=data_dir
-    )["test"]
+def _save_failures(
+    config: RunConfig,
+    results: Mapping[str, Mapping[str, Any]],
+    folder: pathlib.Path,
+    data_dir: str | None,
+) -> None:
+    """Pictures of test images that runs count wrong, those of the worst seed first."""
+    test = load_images(config, ["test"], data_dir=data_dir)["test"]
     images, scenes, counts, names = [], [], [], []
     ended = [seed for seed, one in results.items() if one["elbo"] is not None]
     for seed in sorted(ended, key=lambda seed: results[seed]["count_accuracy"]):

@@ -1,26 +1,24 @@
 """Trains with several seeds, each in a process of its own."""
 
-import concurrent.futures
-import concurrent.futures.process
-import dataclasses
-import multiprocessing
 import os
-import pathlib
 import resource
 import statistics
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from air_tf.config import RunConfig
+from absl import logging
+
+from air_tf.config import RunConfig, differing_settings
 from air_tf.errors import InputError, TrainingDiverged
-from air_tf.files import as_read_from_json, read_json, write_json
-from air_tf.runs import RunDir, differing_settings
+from air_tf.files import as_read_from_json, make_output_dir, read_json, write_json
+from air_tf.runs import RunDir
 from air_tf.training.train import train
 from benchmarks.machine import machine
+from benchmarks.processes import in_fresh_process
+from benchmarks.tables import markdown_table, optional
 
 THRESHOLDS = (0.90, 0.95, 0.975, 0.98, 0.99)
-# Of `train`, what tables show.
+# Results of `train` that are None where a training diverged.
 _FIGURES = ("elbo", "mean_iou", "ap_50", "training_seconds")
 
 
@@ -33,98 +31,73 @@ def train_seeds(
 ) -> dict[str, Any]:
     """Trains with every seed, one after the other, each in a process of its own.
 
-    Resumes: seeds that `results.json` in the folder has are not trained again.
+    Resumes: a seed whose results are in the folder's `results.json` is not trained
+    again. Results of earlier versions are read as well.
 
     Args:
-      config: of the runs, but for the seed.
-      seeds: none is left out of the result.
-      output_dir: for results.json and a folder for each run.
+      config: of the runs; its seed is ignored.
+      seeds: the seeds to train.
+      output_dir: folder for results.json and `seed-N`, the folder of each run.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
-      What is in results.json: "machine", "config" and for each seed, in "seeds",
-      its figures on test images and what `_measure` adds.
+      What is in results.json: "machine"; "config", without the seed; and in "seeds",
+      by seed, the test metrics of `train` and what `_measure` adds.
 
     Raises:
-      InputError: if the folder holds results of another config or can't be used, or
+      InputError: if the folder holds results of other settings or can't be made, or
         the dataset has no counts.
+      OutputError: if results can't be written.
+      ProcessKilled: if a training is killed.
     """
-    folder = pathlib.Path(output_dir)
+    folder = make_output_dir(output_dir)
     file = folder / "results.json"
-    settings = as_read_from_json(config.to_dict())
-    del settings["training"]["seed"]
-    results = {"machine": machine(), "config": settings, "seeds": {}}
+    settings = _without_seed(config)
+    results: dict[str, Any] = {"machine": machine(), "config": settings, "seeds": {}}
     if file.exists():
         results = read_json(file)
-        differing = differing_settings(settings, results["config"])
+        stored = results["config"]
+        stored["training"].setdefault("seed", 0)  # which results leave out
+        found = _without_seed(RunConfig.from_dict(stored))
+        differing = differing_settings(settings, found)
         if differing:
             raise InputError(
                 f"{file} holds results of another config, which differs in "
-                f"{', '.join(differing)}; expected the same or another --output_dir"
+                f"{', '.join(differing)}; expected the same or another `output_dir`"
             )
+        results["config"] = found
     else:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(file, results)
-        except OSError as error:
-            raise InputError(f"output_dir {folder} can't be used ({error})") from None
+        write_json(file, results)
     for seed in seeds:
         if str(seed) in results["seeds"]:
             continue
-        one = dataclasses.replace(
-            config, training=dataclasses.replace(config.training, seed=seed)
-        )
         run = str(folder / f"seed-{seed}")
+        one = config.with_training(seed=seed)
         result = in_fresh_process(_measure, one, run, data_dir)
         if result["count_accuracy"] is None:
             raise InputError(
-                f"{config.data.dataset} has no counts, so no seed can succeed; "
-                "expected a dataset with counts"
+                f"{config.data.dataset} has no counts; expected a dataset with counts"
             )
         results["seeds"][str(seed)] = result
         write_json(file, results)
-        print(format_seeds(results), flush=True)
+        logging.info("%s", format_seeds(results))
     return results
 
 
-def in_fresh_process(function: Callable, *args) -> Any:
-    """Calls it where nothing was compiled before, and with a peak of memory of its own.
-
-    Raises:
-      InputError: if the process dies; or what `function` raises.
-    """
-    with concurrent.futures.ProcessPoolExecutor(
-        max_workers=1,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
-    ) as pool:
-        try:
-            return pool.submit(function, *args).result()
-        except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(
-                "a process was killed, perhaps for want of memory; where there is an "
-                "--output_dir, what ended before is kept"
-            ) from None
-
-
-def _end_with_parent() -> None:
-    """Whoever kills a benchmark wants its training to end, too."""
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _without_seed(config: RunConfig) -> dict[str, Any]:
+    settings = as_read_from_json(config.to_dict())
+    del settings["training"]["seed"]
+    return settings
 
 
 def _measure(config: RunConfig, model_dir: str, data_dir: str | None) -> dict[str, Any]:
-    """Trains once: test figures, times, speed and the peak of memory.
+    """Trains once: test metrics, times, speed and the peak of memory.
 
-    A training that diverges is a failure, not the end: its figures are None, and its
-    accuracy is 0.
+    Of a training that diverges, accuracies are 0, the other metrics None, and
+    "diverged" is the error.
     """
     try:
-        result = train(config, model_dir, data_dir=data_dir)
+        result = train(config, model_dir, data_dir=data_dir).to_dict()
     except TrainingDiverged as error:
         result = dict.fromkeys(_FIGURES) | {
             "count_accuracy": 0.0,
@@ -132,8 +105,9 @@ def _measure(config: RunConfig, model_dir: str, data_dir: str | None) -> dict[st
             "diverged": str(error),
         }
     rows = RunDir(model_dir).read_metrics_csv()
-    # The first epoch compiles; evaluations are between epochs' steps.
-    speeds = [row["steps_per_second"] for row in rows[1:] or rows]
+    # The first epoch includes compilation; none includes evaluation.
+    found = [row["steps_per_second"] for row in rows[1:] or rows]
+    speeds = [value for value in found if value is not None]
     speed = statistics.median(speeds) if speeds else None
     return {
         **result,
@@ -145,8 +119,10 @@ def _measure(config: RunConfig, model_dir: str, data_dir: str | None) -> dict[st
     }
 
 
-def _reached(rows, unit: str) -> dict[str, float | None]:
-    """For each threshold, when held-out accuracy first was at it or above."""
+def _reached(
+    rows: Sequence[Mapping[str, float | None]], unit: str
+) -> dict[str, float | None]:
+    """For each threshold, when validation accuracy first was at least that."""
     reached = {}
     for threshold in THRESHOLDS:
         found = (
@@ -156,38 +132,36 @@ def _reached(rows, unit: str) -> dict[str, float | None]:
     return reached
 
 
-def format_seeds(results: dict[str, Any]) -> str:
-    """A table of `train_seeds`, a row for every seed."""
-    header = ["seed", "count acc.", "sampled", "ELBO", "IoU", "AP 50", "seconds"]
-    header += [f"s to {100 * t:g} %" for t in THRESHOLDS]
-    header += ["steps/s", "images/s", "peak MB"]
-    rows = [header]
-    for seed, one in results["seeds"].items():
-        reached = one["seconds_to_count_accuracy"].values()
-        rows.append(
-            [
-                seed,
-                _number(one["count_accuracy"], ".2%"),
-                _number(one["count_accuracy_sampled"], ".2%"),
-                _number(one["elbo"], ".1f"),
-                _number(one["mean_iou"], ".3f"),
-                _number(one["ap_50"], ".3f"),
-                _number(one["training_seconds"], ".1f"),
-                *(_number(seconds, ".0f") for seconds in reached),
-                _number(one["steps_per_second"], ".1f"),
-                _number(one["images_per_second"], ".0f"),
-                _number(one["peak_memory_mb"], ".0f"),
-            ]
-        )
-    lines = ["".join(f"{cell:>11}" for cell in row) for row in rows]
+def format_seeds(results: Mapping[str, Any]) -> str:
+    """A Markdown table of what `train_seeds` returned, with a row for every seed."""
+    headers = ["seed", "count acc.", "sampled", "ELBO", "IoU", "AP 50", "seconds"]
+    headers += [f"s to {100 * t:g} %" for t in THRESHOLDS]
+    headers += ["steps/s", "images/s", "peak MB"]
+    formats = {
+        "count_accuracy": ".2%",
+        "count_accuracy_sampled": ".2%",
+        "elbo": ".1f",
+        "mean_iou": ".3f",
+        "ap_50": ".3f",
+        "training_seconds": ".1f",
+    }
+    speeds = {"steps_per_second": ".1f", "images_per_second": ".0f"}
+    speeds["peak_memory_mb"] = ".0f"
+    rows = [
+        [
+            seed,
+            *(optional(one[name], form, "-") for name, form in formats.items()),
+            *(
+                optional(seconds, ".0f", "-")
+                for seconds in one["seconds_to_count_accuracy"].values()
+            ),
+            *(optional(one[name], form, "-") for name, form in speeds.items()),
+        ]
+        for seed, one in results["seeds"].items()
+    ]
     found = [one["count_accuracy"] for one in results["seeds"].values()]
-    if found:
-        lines.append(
-            f"held-out count accuracy over {len(found)} seeds: mean "
-            f"{statistics.mean(found):.2%}, worst {min(found):.2%}"
-        )
-    return "\n".join(lines)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+    mean, worst = statistics.mean(found), min(found)
+    return (
+        f"{markdown_table(headers, rows)}\n\nTest count accuracy over {len(found)} "
+        f"seeds: mean {mean:.2%}, worst {worst:.2%}."
+    )

@@ -4,9 +4,9 @@ import tensorflow_datasets as tfds
 
 from air_tf.data import origins
 from air_tf.data.pool_builder import PoolBuilder, scene_configs
-from air_tf.data.scenes import ObjectPool
+from air_tf.data.pool_scenes import ObjectPool
 
-# The last digits of MNIST's training split are kept for validation.
+# Splits of MNIST that ours are composed of.
 _SOURCE_SPLITS = {
     "train": "train[:50000]",
     "validation": "train[50000:]",
@@ -15,7 +15,7 @@ _SOURCE_SPLITS = {
 
 
 class Builder(PoolBuilder):
-    """TFDS builder `multi_mnist`, made from TFDS' `mnist`."""
+    """TFDS builder `multi_mnist`, composed of the digits of TFDS' `mnist`."""
 
     ORIGIN = origins.MNIST
     BUILDER_CONFIGS = scene_configs({"train": 60000, "validation": 5000, "test": 10000})

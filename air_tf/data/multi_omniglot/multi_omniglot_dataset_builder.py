@@ -1,24 +1,28 @@
 """Scenes of handwritten characters of many alphabets."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
+from air_tf.config.checks import one_of
 from air_tf.data import origins
 from air_tf.data.pool_builder import PoolBuilder, scene_configs
-from air_tf.data.scenes import ObjectPool
+from air_tf.data.pool_scenes import ObjectPool
 from air_tf.errors import InputError
 
 _NUM_CHARACTERS = 1623
-# Splits of TFDS' omniglot that make one of ours: alphabets to train on, and others.
+# Pairs of splits of TFDS' omniglot, the preferred one first: one to train on, and one
+# that validation and test scenes are composed of.
 _SOURCE_SPLITS = (("train", "test"), ("small1", "small2"))
-# Characters of 105 pixels a side; the ink of half of them is wider than 67.
+# Drawings have 105x105 pixels; the median width of their ink is 67.
 _SHRINK = (4.0, 0.3)
 
 
 class Builder(PoolBuilder):
-    """TFDS builder `multi_omniglot`, made from TFDS' `omniglot`.
+    """TFDS builder `multi_omniglot`, composed of the drawings of TFDS' `omniglot`.
 
     No alphabet is in two splits.
     """
@@ -32,7 +36,7 @@ class Builder(PoolBuilder):
         shrink=_SHRINK,
     )
 
-    def _object_features(self):
+    def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {"label": tfds.features.ClassLabel(num_classes=_NUM_CHARACTERS)}
 
     def _object_pools(self) -> dict[str, ObjectPool]:
@@ -40,46 +44,63 @@ class Builder(PoolBuilder):
         omniglot.download_and_prepare()
         for splits in _SOURCE_SPLITS:
             if all(split in omniglot.info.splits for split in splits):
-                print(f"The alphabets are those of {' and '.join(splits)}.")
+                logging.info("Using omniglot's splits %s and %s.", *splits)
                 return split_alphabets(*(_read(omniglot, split) for split in splits))
         raise InputError(
             f"{omniglot.data_path}: holds the splits "
             f"{', '.join(sorted(omniglot.info.splits))}; expected "
-            f"{' or '.join(' and '.join(splits) for splits in _SOURCE_SPLITS)}"
+            f"{one_of(' and '.join(splits) for splits in _SOURCE_SPLITS)}"
         )
 
 
-def split_alphabets(background, evaluation) -> dict[str, ObjectPool]:
-    """Alphabets of `background` to train on; those only in `evaluation` to test.
+def split_alphabets(
+    background: Mapping[str, np.ndarray], evaluation: Mapping[str, np.ndarray]
+) -> dict[str, ObjectPool]:
+    """Splits drawings so that no alphabet is in two splits.
 
-    The first third of the latter, in the order of their numbers, is for validation.
-    Drawings to train on are also turned by quarters (as by Santoro et al. 2016) and
-    mirrored: eight times as many shapes.
+    Training scenes are composed of all drawings of `background`, in eight orientations:
+    rotated by multiples of 90 degrees (Santoro et al. 2016) and mirrored. Of the
+    alphabets that are in `evaluation` only, the first third, by number, is for
+    validation and the rest for testing.
 
     Args:
-      background: "image" [N, h, w] uint8, bright on 0, "label" and "alphabet" [N].
-      evaluation: likewise.
+      background: `image` [N, h, w] uint8, bright ink on 0, `label` [N] and `alphabet`
+        [N].
+      evaluation: the same fields.
+
+    Raises:
+      InputError: if less than two alphabets are in `evaluation` only.
     """
     known = np.unique(background["alphabet"])
     unseen = np.setdiff1d(evaluation["alphabet"], known)
     if len(unseen) < 2:
         raise InputError(
-            f"{len(unseen)} alphabets are left to test on; expected at least 2"
+            f"omniglot has {len(unseen)} alphabets that are not used for training; "
+            "expected at least 2 for validation and testing"
         )
     validation, test = np.split(unseen, [max(1, len(unseen) // 3)])
     return {
-        "train": _pool(background, known, in_all_positions=True),
+        "train": _pool(background, known, all_orientations=True),
         "validation": _pool(evaluation, validation),
         "test": _pool(evaluation, test),
     }
 
 
-def _pool(characters, alphabets, **how) -> ObjectPool:
+def _pool(
+    characters: Mapping[str, np.ndarray],
+    alphabets: np.ndarray,
+    *,
+    all_orientations: bool = False,
+) -> ObjectPool:
     chosen = np.isin(characters["alphabet"], alphabets)
-    return ObjectPool(characters["image"][chosen], characters["label"][chosen], **how)
+    return ObjectPool(
+        characters["image"][chosen],
+        characters["label"][chosen],
+        all_orientations=all_orientations,
+    )
 
 
 def _read(omniglot: tfds.core.DatasetBuilder, split: str) -> dict[str, np.ndarray]:
-    """Drawings as bright ink on 0."""
+    """The drawings of a split, inverted: bright ink on 0."""
     characters = tfds.as_numpy(omniglot.as_dataset(split=split, batch_size=-1))
     return {**characters, "image": 255 - characters["image"][..., 0]}

@@ -1,18 +1,19 @@
 """Scenes of coloured shapes."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from air_tf.config import SpriteConfig
+from air_tf.config.checks import one_of
 from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
-from air_tf.data.scenes import SPLITS
+from air_tf.data.scene_config import SpriteConfig
+from air_tf.data.scenes import SPLITS, Scene
 from air_tf.data.sprite_scenes import SHAPES, compose_sprites
 
-_FORMS: dict[str, dict[str, Any]] = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     "0-3": {},
     "0-2": {"counts": (0, 1, 2)},
     "0_1_3": {"counts": (0, 1, 3)},
@@ -27,7 +28,11 @@ _FORMS: dict[str, dict[str, Any]] = {
 
 
 def sprite_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
-    """The forms that sprites come in; the first is the default."""
+    """The configurations of the dataset; the first is the default.
+
+    Args:
+      num_scenes: how many scenes there are in each split.
+    """
     return [
         SceneBuilderConfig(
             name=name,
@@ -35,18 +40,18 @@ def sprite_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
             scenes=SpriteConfig(**values),
             num_scenes=num_scenes,
         )
-        for name, values in _FORMS.items()
+        for name, values in _SETTINGS.items()
     ]
 
 
 def _describe(scenes: SpriteConfig) -> str:
-    counts = ", ".join(str(n) for n in scenes.counts)
+    counts = one_of(str(n) for n in scenes.counts)
     height, width = scenes.canvas_size
-    place = "may hide each other" if scenes.overlap else "apart"
-    turned = ", turned" if scenes.rotation else ""
+    may_overlap = "may overlap" if scenes.overlap else "do not overlap"
+    rotated = "rotated by random angles" if scenes.rotation else "not rotated"
     return (
-        f"{counts} shapes on {height}x{width}, background {scenes.background}; "
-        f"{place}{turned}."
+        f"Number of shapes: {counts}. Canvas: {height}x{width} pixels. Background: "
+        f"{scenes.background}. Shapes {may_overlap} and are {rotated}."
     )
 
 
@@ -58,13 +63,13 @@ class Builder(SceneBuilder):
     BUILDER_CONFIGS = sprite_configs({"train": 20000, "validation": 2000, "test": 5000})
     CHANNELS = 3
 
-    def _object_features(self):
+    def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {
             "label": tfds.features.ClassLabel(names=list(SHAPES)),
             "color": tfds.features.Tensor(shape=(3,), dtype=np.uint8),
         }
 
-    def _composers(self):
+    def _composers(self) -> dict[str, Callable[[int], Scene]]:
         return {
             split: functools.partial(
                 compose_sprites, self.builder_config.scenes, split=number

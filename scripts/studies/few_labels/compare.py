@@ -1,5 +1,6 @@
-"""How many labels a second task needs, from AIR's objects and without them."""
+"""Accuracy of a second task over the number of labels, with AIR and without."""
 
+import dataclasses
 import os
 import pathlib
 import statistics
@@ -7,22 +8,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from matplotlib.figure import Figure
 
 from air_tf.config import DataConfig, RunConfig
 from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.files import make_output_dir, read_json, replacing, write_json
-from air_tf.runs import RunDir
+from air_tf.files import (
+    as_read_from_json,
+    make_output_dir,
+    read_json,
+    replacing,
+    write_json,
+)
+from air_tf.runs import RunDir, load_images
 from air_tf.structs import ImageSet
+from benchmarks.processes import in_fresh_process
+from benchmarks.tables import markdown_table
+from studies.few_labels.config import FewLabelsConfig, differing
 from studies.few_labels.methods import BASELINES, METHODS, Methods
 from studies.few_labels.tasks import TASKS
-from studies.seeds import in_fresh_process, train_seeds
+from studies.seeds import train_seeds
 
 NUM_LABELS = (64, 250, 1000, 4000, 10_000, 50_000)
-# Of the images that AIR was trained on, for what else is learnt without labels: the
-# search for neighbours takes time by the square.
-_NUM_UNLABELLED = 40_000
+_RESULTS = "few_labels.json"
+# Results of earlier versions, whose methods have other names.
+_OLD_RESULTS = "downstream.json"
 
 
 def compare_labels(
@@ -30,97 +41,126 @@ def compare_labels(
     seeds: Sequence[int],
     output_dir: str | os.PathLike,
     *,
+    settings: FewLabelsConfig,
     num_labels: Sequence[int] | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Trains AIR without labels, and every method with so many labelled scenes.
+    """Trains AIR without labels, and each method with different numbers of labels.
 
-    Labelled scenes hold two digits, those of the test are never seen before. A method
-    is trained for each task, number and seed anew; fewer scenes are a part of more.
-    Resumes. Writes downstream.json, downstream.md and downstream.png, accuracy over the
-    number of labels.
+    Labelled scenes hold two digits; no digit of a test scene is in a training scene.
+    Networks are trained anew for each task, number of labels and seed; fewer labelled
+    scenes are a subset of more. Resumes. Writes few_labels.json, few_labels.md and
+    few_labels.png, accuracy over the number of labels.
 
     Args:
-      config: of the runs, but for the seed.
-      seeds: of AIR, of the choice of scenes, and of the networks; none is left out:
-        where AIR diverges, nothing that starts from it is ever right.
-      output_dir: for these, and a folder for AIR's runs.
-      num_labels: how many scenes have labels; those of `NUM_LABELS` that there are
-        scenes for if omitted.
+      config: of AIR's runs; its seed is ignored.
+      seeds: of AIR, of the choice of scenes, and of the networks; the result includes
+        all of them. Where AIR diverges, methods that need it have accuracy 0.
+      output_dir: folder for these files, and `air`, that of AIR's runs.
+      settings: of the methods.
+      num_labels: numbers of labelled scenes; if omitted, those of `NUM_LABELS` for
+        which the dataset has enough scenes.
       data_dir: of TFDS; its own default if omitted.
 
     Returns:
-      What is in downstream.json: "dataset", and in "accuracies" those on test scenes
-      by seed, method, task and number of labels.
+      What is in few_labels.json: "dataset", "settings", and in "accuracies" those on
+      test scenes by seed, method, task and number of labels.
 
     Raises:
-      InputError: as `train_seeds`, for a folder that can't be made, a dataset without
-        scenes of two digits, or more labels than it has scenes.
+      InputError: as `train_seeds`; for a dataset without scenes of two digits; for
+        more labels than it has scenes; for a folder with results of other settings or
+        of an earlier version.
+      OutputError, ProcessKilled: as `train_seeds`.
     """
     name = config.data.dataset
     if name not in ("multi_digits", "multi_mnist"):
         raise InputError(
-            f"dataset is {name!r}; expected multi_digits or multi_mnist, whose objects "
-            "are digits, without a configuration"
+            f"is {name!r}; expected multi_digits or multi_mnist, whose objects are "
+            "digits, without a configuration",
+            field="dataset",
         )
     if config.model.max_objects < 2:
         raise InputError(
-            f"max_objects is {config.model.max_objects}; expected at "
-            "least 2, the digits of a labelled scene"
+            f"is {config.model.max_objects}; expected at least 2, the digits of a "
+            "labelled scene",
+            field="max_objects",
         )
     folder = make_output_dir(output_dir)
+    stored = as_read_from_json(settings.to_dict())
+    _require_same(folder, stored)
     most = _num_labelled(name, data_dir)
     if num_labels is None:
         num_labels = [number for number in NUM_LABELS if number <= most]
     elif max(num_labels) > most:
         raise InputError(
-            f"num_labels is {max(num_labels)}; expected at most {most}, the training "
-            f"scenes of {name}/2"
+            f"is {max(num_labels)}; expected at most {most}, the training scenes of "
+            f"{name}/2",
+            field="num_labels",
         )
     train_seeds(config, seeds, folder / "air", data_dir=data_dir)
-    result: dict[str, Any] = {"dataset": name, "accuracies": {}}
+    result: dict[str, Any] = {"dataset": name, "settings": stored, "accuracies": {}}
+    if not (folder / _RESULTS).exists():
+        write_json(folder / _RESULTS, result)  # with the settings
     for seed in seeds:
         result["accuracies"][str(seed)] = in_fresh_process(
             _measure,
             config,
+            settings,
             seed,
             tuple(num_labels),
             str(folder / "air" / f"seed-{seed}"),
             data_dir,
         )
-        write_json(folder / "downstream.json", result)
-        with replacing(folder / "downstream.md") as path:
-            path.write_text(format_downstream(result), encoding="utf-8")
-        with replacing(folder / "downstream.png") as path:
+        write_json(folder / _RESULTS, result)
+        with replacing(folder / "few_labels.md") as path:
+            path.write_text(format_few_labels(result), encoding="utf-8")
+        with replacing(folder / "few_labels.png") as path:
             _save_plot(path, result)
     return result
 
 
-def format_downstream(result: Mapping[str, Any]) -> str:
+def format_few_labels(result: Mapping[str, Any]) -> str:
     """Markdown tables, one for each task: means over seeds, and the worst."""
-    lines = [f"# {result['dataset']}: accuracy over labelled scenes"]
     by_seed = list(result["accuracies"].values())
+    parts = [f"# {result['dataset']}: accuracy over the number of labelled scenes"]
     for task in TASKS:
         numbers = list(by_seed[0]["codes"][task])
-        lines += [
-            "",
-            f"{task}, mean (worst) of {len(by_seed)} seeds",
-            "",
-            f"| from | {' | '.join(f'{int(n):,}' for n in numbers)} |",
-            f"|---|{'---|' * len(numbers)}",
-        ]
+        rows = []
         for method in METHODS:
-            cells = []
-            for number in numbers:
-                found = [one[method][task][number] for one in by_seed]
-                cells.append(f"{statistics.mean(found):.1%} ({min(found):.1%})")
-            lines.append(f"| {method} | {' | '.join(cells)} |")
-    lines += ["", *(f"- {method}: {start}" for method, start in METHODS.items())]
-    return "\n".join(lines) + "\n"
+            found = [[one[method][task][n] for one in by_seed] for n in numbers]
+            cells = [f"{statistics.mean(few):.1%} ({min(few):.1%})" for few in found]
+            rows.append([method, *cells])
+        headers = ["method", *(f"{int(number):,}" for number in numbers)]
+        parts += [
+            f"{task}, mean (worst) of {len(by_seed)} seeds",
+            markdown_table(headers, rows),
+        ]
+    parts.append("\n".join(f"- {method}: {text}" for method, text in METHODS.items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def _require_same(folder: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Refuses a folder with results of other settings or of an earlier version."""
+    if (folder / _OLD_RESULTS).exists():
+        raise InputError(
+            f"{folder} holds {_OLD_RESULTS} of an earlier version; expected another "
+            "`output_dir`"
+        )
+    file = folder / _RESULTS
+    if not file.exists():
+        return
+    found = read_json(file).get("settings", {})
+    changed = differing(settings, found)
+    if changed:
+        raise InputError(
+            f"{file} holds results of other settings, which differ in "
+            f"{', '.join(changed)}; expected the same or another `output_dir`"
+        )
 
 
 def _measure(
     config: RunConfig,
+    settings: FewLabelsConfig,
     seed: int,
     num_labels: tuple[int, ...],
     run: str,
@@ -128,9 +168,9 @@ def _measure(
 ) -> dict[str, Any]:
     """Accuracies by method, task and number of labels.
 
-    Kept beside the run as they come, since a run does not change any more.
+    Each is stored in the run's folder at once: the run changes no more.
     """
-    file = pathlib.Path(run) / "downstream.json"
+    file = pathlib.Path(run) / _RESULTS
     known = read_json(file) if file.exists() else {}
     result: dict[str, Any] = {
         method: {task: known.get(method, {}).get(task, {}) for task in TASKS}
@@ -148,8 +188,9 @@ def _measure(
         air = None if diverged else RunDir(run).load_model()
         methods = Methods(
             air,
-            _unlabelled(config, data_dir),
+            _unlabelled(config, settings.num_unlabelled, data_dir),
             **_labelled_scenes(config, data_dir),
+            config=settings,
             seed=seed,
         )
         order = np.random.default_rng(seed).permutation(methods.num_train)
@@ -159,10 +200,13 @@ def _measure(
                 accuracy = methods.accuracy(method, task, order[:number])
             result[method][task][str(number)] = accuracy
             write_json(file, result)
-            print(
-                f"seed {seed}: {task} with {number} labels from {method}: "
-                f"{accuracy:.2%}",
-                flush=True,
+            logging.info(
+                "seed %d: %s with %d labels from %s: %.2f %%",
+                seed,
+                task,
+                number,
+                method,
+                100 * accuracy,
             )
     return {
         method: {
@@ -180,27 +224,27 @@ def _num_labelled(name: str, data_dir: str | None) -> int:
     return builder.info.splits["train"].num_examples
 
 
-def _labelled_scenes(config: RunConfig, data_dir) -> dict[str, ImageSet]:
+def _labelled_scenes(config: RunConfig, data_dir: str | None) -> dict[str, ImageSet]:
+    """The "train" and "test" scenes of two digits, with labels."""
     splits = ["train", "test"]
-    scenes = sources.load_splits(
-        DataConfig(dataset=f"{config.data.dataset}/2"),
+    data = DataConfig(dataset=f"{config.data.dataset}/2")
+    scenes = load_images(
+        dataclasses.replace(config, data=data),
         splits,
-        image_shape=config.model.image_shape,
         data_dir=data_dir,
         with_details=splits,
     )
-    # Which take as much memory as the images.
+    # Segmentation takes as much memory as the images, and is not used.
     return {split: one._replace(segmentation=None) for split, one in scenes.items()}
 
 
-def _unlabelled(config: RunConfig, data_dir) -> np.ndarray:
-    images = sources.load_splits(
-        config.data, ["train"], image_shape=config.model.image_shape, data_dir=data_dir
-    )["train"].images
-    return images[:_NUM_UNLABELLED].copy()
+def _unlabelled(config: RunConfig, most: int, data_dir: str | None) -> np.ndarray:
+    """The first of AIR's training images, as a copy: the others need no memory."""
+    images = load_images(config, ["train"], data_dir=data_dir)["train"].images
+    return images[:most].copy()
 
 
-def _save_plot(path, result: Mapping[str, Any]) -> None:
+def _save_plot(path: pathlib.Path, result: Mapping[str, Any]) -> None:
     by_seed = list(result["accuracies"].values())
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axis, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
@@ -217,7 +261,7 @@ def _save_plot(path, result: Mapping[str, Any]) -> None:
             ylim=(0, 1.02),
             xlabel="labelled scenes",
             ylabel="test accuracy",
-            title=f"{task}: mean of {len(by_seed)} seeds, and each",
+            title=f"{task}: mean of {len(by_seed)} seeds, and each seed",
         )
         axis.grid(alpha=0.3)
         axis.legend()

@@ -1,27 +1,25 @@
-"""Codes in which objects of a kind lie together, learnt without labels.
+"""Contrastive codes: close together for objects of one class, learnt without labels.
 
-z_what says how an object looks, so that it can be drawn: a 4 and a 9 of one hand may
-be closer than two 4s. A second network learns which differences don't matter from
-what AIR has found: an object, warped a little, is to get the code of its neighbours
-by z_what, and of no other objects (Chen et al. 2020, "SimCLR", section 2; neighbours
-as positives: Dwibedi et al. 2021, section 3).
+z_what describes how an object looks, so that it can be drawn: a 4 and a 9 in one
+handwriting may be closer than two 4s. A second network learns which differences do not
+matter. The code of a warped object is trained to be close to those of its nearest
+neighbours by z_what, and far from those of other objects (Chen et al. 2020, "SimCLR",
+section 2; neighbours as positives: Dwibedi et al. 2021, section 3).
 """
+
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 
-SIZE = 64
-_NUM_NEIGHBOURS = 5
-_TEMPERATURE = 0.5
-_BATCH_SIZE, _STEPS, _LEARNING_RATE = 256, 2000, 2e-3
-# Largest warps: radians, shear, log of the size each way, and shares of the glimpse.
-_ROTATION, _SHEAR, _LOG_SIZE, _SHIFT = 0.17, 0.15, 0.1, 0.05
+from studies.few_labels.config import FewLabelsConfig
+from studies.few_labels.warps import warp
 
 
 def contrastive_loss(a: tf.Tensor, b: tf.Tensor, temperature: float) -> tf.Tensor:
-    """How badly each code tells its partner from all the others (NT-Xent).
+    """The cross-entropy of finding each code's partner among all codes (NT-Xent).
 
     Chen et al. 2020, equation 1.
 
@@ -43,115 +41,102 @@ def contrastive_loss(a: tf.Tensor, b: tf.Tensor, temperature: float) -> tf.Tenso
     )
 
 
-def learn_kinds(z_what: np.ndarray, glimpses: np.ndarray, *, seed: int) -> keras.Model:
-    """Learns the codes from objects alone.
+def learn_codes(
+    z_what: np.ndarray, glimpses: np.ndarray, *, config: FewLabelsConfig, seed: int
+) -> keras.Model:
+    """Trains the contrastive encoder.
 
     Args:
-      z_what: [K, D].
+      z_what: of K objects, [K, D].
       glimpses: of the same objects, [K, h, w, C] uint8.
+      config: `contrastive_...` and `warp_...`.
       seed: of weights, batches and warps.
 
     Returns:
-      The network from glimpses [N, h, w, C], 0 to 255, to codes [N, `SIZE`], of mean
-      0 and deviation 1 over these objects.
+      The network from glimpses [N, h, w, C], 0 to 255, to codes
+      [N, `contrastive_size`], of mean 0 and standard deviation 1 over these objects.
     """
     keras.utils.set_random_seed(seed)
-    network = _network(glimpses.shape[1:])
+    network = _network(glimpses.shape[1:], config)
     rng = np.random.default_rng(seed)
-    near = _neighbours(z_what)
+    near = _neighbours(z_what, config.contrastive_neighbours)
+    batch_size, steps = config.contrastive_batch_size, config.contrastive_steps
 
-    def pairs():
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         while True:
-            index = rng.integers(0, len(glimpses), _BATCH_SIZE)
-            other = near[index, rng.integers(0, near.shape[1], _BATCH_SIZE)]
+            index = rng.integers(0, len(glimpses), batch_size)
+            other = near[index, rng.integers(0, near.shape[1], batch_size)]
             yield glimpses[index], glimpses[other]
 
-    spec = tf.TensorSpec([_BATCH_SIZE, *glimpses.shape[1:]], tf.uint8)
-    trainer = _Contrast(network)
+    spec = tf.TensorSpec([batch_size, *glimpses.shape[1:]], tf.uint8)
+    trainer = _Contrast(network, config)
     trainer.compile(
         optimizer=keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, _STEPS)
+            keras.optimizers.schedules.CosineDecay(
+                config.contrastive_learning_rate, steps
+            )
         ),
         jit_compile=False,
     )
     trainer.fit(
         tf.data.Dataset.from_generator(pairs, output_signature=(spec, spec)),
-        steps_per_epoch=_STEPS,
+        steps_per_epoch=steps,
         verbose=0,
         shuffle=False,
     )
     codes = network.predict(glimpses, batch_size=500, verbose=0)
-    # As constants: what `adapt` learns is lost when a model is cloned.
+    # As constants: cloning a model loses what `adapt` has learnt.
     standardise = keras.layers.Normalization(
         mean=codes.mean(axis=0), variance=codes.var(axis=0)
     )
     return keras.Sequential([network, standardise])
 
 
-def _neighbours(z_what: np.ndarray) -> np.ndarray:
-    """Of each of [K, D], the indices of its nearest others: [K, 5]."""
-    num = min(_NUM_NEIGHBOURS, len(z_what) - 1)
+def _neighbours(z_what: np.ndarray, most: int) -> np.ndarray:
+    """Indices of the nearest others of each of [K, D]: [K, `most`]."""
+    num = min(most, len(z_what) - 1)
     search = NearestNeighbors(n_neighbors=num, algorithm="brute").fit(z_what)
     return search.kneighbors(return_distance=False)
 
 
-def _network(glimpse_shape) -> keras.Model:
+def _network(
+    glimpse_shape: tuple[int, int, int], config: FewLabelsConfig
+) -> keras.Model:
     layers = keras.layers
     return keras.Sequential(
         [
             keras.Input(glimpse_shape),
             layers.Rescaling(1.0 / 255.0),
-            layers.Conv2D(32, 4, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(64, 4, strides=2, padding="same", activation="relu"),
+            *(
+                layers.Conv2D(filters, 4, strides=2, padding="same", activation="relu")
+                for filters in config.contrastive_filters
+            ),
             layers.Flatten(),
-            layers.Dense(256, activation="relu"),
-            layers.Dense(SIZE),
+            layers.Dense(config.contrastive_units, activation="relu"),
+            layers.Dense(config.contrastive_size),
         ]
     )
 
 
-def warp(images: tf.Tensor) -> tf.Tensor:
-    """Turns, shears, stretches and shifts each of [N, h, w, C] at random."""
-    num = tf.shape(images)[0]
-    height, width = images.shape[1], images.shape[2]
-
-    def up_to(most):
-        return tf.random.uniform([num], -most, most)
-
-    angle, shear = up_to(_ROTATION), up_to(_SHEAR)
-    high, wide = tf.exp(up_to(_LOG_SIZE)), tf.exp(up_to(_LOG_SIZE))
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    # From places in the output to places in the input, (x, y), about the centre.
-    xx, xy = wide * cos, wide * (shear * cos - sin)
-    yx, yy = high * sin, high * (shear * sin + cos)
-    x, y = (width - 1) / 2.0, (height - 1) / 2.0
-    shift_x = x - xx * x - xy * y + width * up_to(_SHIFT)
-    shift_y = y - yx * x - yy * y + height * up_to(_SHIFT)
-    zero = tf.zeros([num])
-    transforms = tf.stack([xx, xy, shift_x, yx, yy, shift_y, zero, zero], axis=1)
-    return keras.ops.image.affine_transform(
-        images, transforms, interpolation="bilinear", fill_mode="constant"
-    )
-
-
 class _Contrast(keras.Model):
-    """Trains the network, and a projection that is thrown away (section 2.1)."""
+    """Trains the encoder with a projection that is discarded (section 2.1)."""
 
-    def __init__(self, network: keras.Model):
+    def __init__(self, network: keras.Model, config: FewLabelsConfig):
         super().__init__()
-        self._network = network
+        self._network, self._settings = network, config
+        size = config.contrastive_size
         self._projection = keras.Sequential(
-            [keras.Input([SIZE]), keras.layers.ReLU(), keras.layers.Dense(SIZE)]
+            [keras.Input([size]), keras.layers.ReLU(), keras.layers.Dense(size)]
         )
         self.built = True
 
-    def train_step(self, data):
-        """One step on pairs, each [B, h, w, C] uint8."""
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """A training step on pairs, each [B, h, w, C] uint8."""
         pairs = tf.concat([tf.cast(one, tf.float32) for one in data], axis=0)
         with tf.GradientTape() as tape:
-            codes = self._projection(self._network(warp(pairs)))
+            codes = self._projection(self._network(warp(pairs, self._settings)))
             a, b = tf.split(codes, 2)
-            loss = contrastive_loss(a, b, _TEMPERATURE)
+            loss = contrastive_loss(a, b, self._settings.contrastive_temperature)
         variables = self.trainable_variables
         self.optimizer.apply_gradients(
             zip(tape.gradient(loss, variables), variables, strict=True)

@@ -4,24 +4,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from studies.few_labels.contrastive import warp
-
-_UNITS, _KINDS = 256, 32
-_AUTOENCODER_SIZE = 100
-_AUTOENCODER_STEPS, _BATCH_SIZE = 2000, 64
+from studies.few_labels.config import FewLabelsConfig
+from studies.few_labels.warps import warp
 
 
 class _Warp(keras.layers.Layer):
-    """Warps images in training, as `kinds` does."""
+    """Warps images in training."""
 
-    def call(self, images, training=False):
-        return warp(images) if training else images
+    def __init__(self, config: FewLabelsConfig):
+        super().__init__()
+        self._settings = config
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return warp(images, self._settings) if training else images
 
 
 class _Coordinates(keras.layers.Layer):
-    """Adds channels that say where a pixel is (Liu et al. 2018, "CoordConv")."""
+    """Adds channels with the coordinates of each pixel (Liu et al. 2018, CoordConv)."""
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         num, (height, width) = tf.shape(images)[0], images.shape[1:3]
         rows, columns = tf.linspace(-1.0, 1.0, height), tf.linspace(-1.0, 1.0, width)
         places = tf.stack(tf.meshgrid(rows, columns, indexing="ij"), axis=-1)
@@ -29,35 +30,37 @@ class _Coordinates(keras.layers.Layer):
 
 
 class SetNetwork(keras.Model):
-    """Answers from a set of objects, in whatever order they were found.
+    """Answers from a set of objects, whose order does not matter.
 
-    What each object is goes through a softmax bottleneck; every ordered pair of
-    objects, with what lies between their places, through a network whose outputs
-    are summed: a relation network (Santoro et al. 2017, equation 1).
+    A relation network (Santoro et al. 2017, equation 1): each object's code goes
+    through a softmax bottleneck; every ordered pair of objects, with the difference of
+    their positions, through a network whose outputs are summed.
 
     Args:
       num_classes: of the task.
+      config: `task_units` and `class_units`.
     """
 
-    def __init__(self, num_classes: int):
+    def __init__(self, num_classes: int, config: FewLabelsConfig):
         super().__init__()
-        self._kind = _mlp(_UNITS, _KINDS, last="softmax")
-        self._relation = _mlp(_UNITS, _UNITS, last="relu")
-        self._answer = _mlp(_UNITS, num_classes)
+        units = config.task_units
+        self._bottleneck = _mlp(units, config.class_units, last="softmax")
+        self._relation = _mlp(units, units, last="relu")
+        self._answer = _mlp(units, num_classes)
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Codes [B, T, E], z_where [B, T, 3], presence [B, T] to logits [B, K]."""
         codes, z_where, presence = inputs
         steps = presence.shape[1]
-        kinds = self._kind(codes)  # [B, T, kinds]
-        first, second = np.nonzero(~np.eye(steps, dtype=bool))  # of ordered pairs
-        place = z_where[:, :, 1:]
+        classes = self._bottleneck(codes)  # [B, T, class_units]
+        first, second = np.nonzero(~np.eye(steps, dtype=bool))  # ordered pairs
+        shift = z_where[:, :, 1:]
         pairs = tf.concat(
             [
-                tf.gather(kinds, first, axis=1),
-                tf.gather(kinds, second, axis=1),
+                tf.gather(classes, first, axis=1),
+                tf.gather(classes, second, axis=1),
                 2.0
-                * (tf.gather(place, second, axis=1) - tf.gather(place, first, axis=1)),
+                * (tf.gather(shift, second, axis=1) - tf.gather(shift, first, axis=1)),
             ],
             axis=-1,
         )  # [B, T (T - 1), ...]
@@ -67,46 +70,59 @@ class SetNetwork(keras.Model):
 
 
 class EncodedSetNetwork(keras.Model):
-    """Encodes what each object looks like, and answers from the set.
+    """Encodes the glimpse of each object, and answers from the set of codes.
 
-    In training, glimpses are warped as when the encoder was first trained.
+    In training, glimpses are warped, as they were when the encoder was trained.
 
     Args:
-      encoder: glimpses [N, h, w, C], 0 to 255, to codes [N, E].
-      answer: the `SetNetwork` of such codes.
+      encoder: the network from glimpses [N, h, w, C], 0 to 255, to codes [N, E].
+      answer: the `SetNetwork` that takes such codes.
+      config: `warp_...`.
     """
 
-    def __init__(self, encoder: keras.Model, answer: SetNetwork):
+    def __init__(
+        self, encoder: keras.Model, answer: SetNetwork, config: FewLabelsConfig
+    ):
         super().__init__()
-        self._encoder, self._answer = encoder, answer
+        self._encoder, self._answer, self._settings = encoder, answer, config
 
-    def call(self, inputs, training=False):
+    def call(
+        self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
         """Glimpses [B, T, h, w, C], z_where, presence to logits [B, K]."""
         glimpses, z_where, presence = inputs
         steps = presence.shape[1]
         flat = tf.cast(tf.reshape(glimpses, [-1, *glimpses.shape[2:]]), tf.float32)
-        codes = self._encoder(warp(flat) if training else flat)
+        codes = self._encoder(warp(flat, self._settings) if training else flat)
         codes = tf.reshape(codes, [-1, steps, codes.shape[1]])
         return self._answer((codes, z_where, presence))
 
 
-def pixels_network(image_shape, num_classes: int) -> keras.Model:
+def pixels_network(
+    image_shape: tuple[int, int, int], num_classes: int, config: FewLabelsConfig
+) -> keras.Model:
     """A convolutional network from pixels, 0 to 255, to logits.
 
-    Batch normalisation, and averages over places whose coordinates are among the
-    channels (Ioffe and Szegedy 2015; Lin et al. 2014): without them it learns thousands
-    of scenes by heart. In training, scenes are warped as glimpses are in `kinds`.
+    In training, scenes are warped. Without batch normalisation, average pooling and
+    coordinate channels (Ioffe and Szegedy 2015; Lin et al. 2014) it memorises
+    thousands of scenes.
+
+    Args:
+      image_shape: (H, W, C).
+      num_classes: of the task.
+      config: `cnn_filters`, `task_units` and `warp_...`.
     """
     layers = keras.layers
+    *strided, last = config.cnn_filters
     return keras.Sequential(
         [
             keras.Input(image_shape),
             layers.Rescaling(1.0 / 255.0),
-            _Warp(),
+            _Warp(config),
             _Coordinates(),
             *(
                 layer
-                for filters in (16, 32, 64)
+                for filters in strided
                 for layer in (
                     layers.Conv2D(
                         filters, 4, strides=2, padding="same", use_bias=False
@@ -115,53 +131,61 @@ def pixels_network(image_shape, num_classes: int) -> keras.Model:
                     layers.ReLU(),
                 )
             ),
-            layers.Conv2D(96, 3, padding="same", activation="relu"),
+            layers.Conv2D(last, 3, padding="same", activation="relu"),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(_UNITS, activation="relu"),
+            layers.Dense(config.task_units, activation="relu"),
             layers.Dense(num_classes),
         ]
     )
 
 
-def codes_network(size: int, num_classes: int) -> keras.Model:
-    """From one code of the whole image to logits."""
+def codes_network(size: int, num_classes: int, config: FewLabelsConfig) -> keras.Model:
+    """A network from one code of the whole image, [N, `size`], to logits."""
     layers = keras.layers
     return keras.Sequential(
         [
             keras.Input([size]),
-            layers.Dense(_UNITS, activation="relu"),
-            layers.Dense(_UNITS, activation="relu"),
+            layers.Dense(config.task_units, activation="relu"),
+            layers.Dense(config.task_units, activation="relu"),
             layers.Dense(num_classes),
         ]
     )
 
 
-def learn_autoencoder(images: np.ndarray, *, seed: int) -> keras.Model:
-    """The encoder of a convolutional autoencoder, fitted to [N, H, W, C] uint8.
+def learn_autoencoder(
+    images: np.ndarray, *, config: FewLabelsConfig, seed: int
+) -> keras.Model:
+    """Trains a convolutional autoencoder.
+
+    Args:
+      images: [N, H, W, C] uint8.
+      config: `autoencoder_...`.
+      seed: of weights and batches.
 
     Returns:
-      The network from pixels, 0 to 255, to codes [N, 100].
+      The encoder, from pixels, 0 to 255, to codes [N, `autoencoder_size`].
     """
     keras.utils.set_random_seed(seed)
     height, width, channels = images.shape[1:]
     rows, columns = -(-height // 4), -(-width // 4)
+    size, (first, second) = config.autoencoder_size, config.autoencoder_filters
     layers = keras.layers
     encoder = keras.Sequential(
         [
             keras.Input(images.shape[1:]),
             layers.Rescaling(1.0 / 255.0),
-            layers.Conv2D(16, 4, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(32, 4, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(first, 4, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(second, 4, strides=2, padding="same", activation="relu"),
             layers.Flatten(),
-            layers.Dense(_AUTOENCODER_SIZE),
+            layers.Dense(size),
         ]
     )
     decoder = keras.Sequential(
         [
-            keras.Input([_AUTOENCODER_SIZE]),
-            layers.Dense(rows * columns * 32, activation="relu"),
-            layers.Reshape([rows, columns, 32]),
-            layers.Conv2DTranspose(16, 4, 2, padding="same", activation="relu"),
+            keras.Input([size]),
+            layers.Dense(rows * columns * second, activation="relu"),
+            layers.Reshape([rows, columns, second]),
+            layers.Conv2DTranspose(first, 4, 2, padding="same", activation="relu"),
             layers.Conv2DTranspose(channels, 4, 2, padding="same"),
             layers.CenterCrop(height, width),
             layers.Activation("sigmoid"),
@@ -169,7 +193,7 @@ def learn_autoencoder(images: np.ndarray, *, seed: int) -> keras.Model:
     )
     autoencoder = keras.Sequential([encoder, decoder])
     autoencoder.compile(
-        optimizer=keras.optimizers.Adam(1e-3),
+        optimizer=keras.optimizers.Adam(config.autoencoder_learning_rate),
         loss="binary_crossentropy",
         jit_compile=False,
     )
@@ -177,11 +201,11 @@ def learn_autoencoder(images: np.ndarray, *, seed: int) -> keras.Model:
         tf.data.Dataset.from_tensor_slices(images)
         .shuffle(len(images), seed=seed)
         .repeat()
-        .batch(_BATCH_SIZE)
+        .batch(config.autoencoder_batch_size)
         .map(lambda x: (x, tf.cast(x, tf.float32) / 255.0))
     )
     autoencoder.fit(
-        batches, steps_per_epoch=_AUTOENCODER_STEPS, verbose=0, shuffle=False
+        batches, steps_per_epoch=config.autoencoder_steps, verbose=0, shuffle=False
     )
     return encoder
 

@@ -5,7 +5,7 @@ import numpy as np
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
-# Of each task, how many classes it has.
+# The number of classes of each task.
 TASKS = {"sum": 19, "ascending": 2}
 _NUM_DIGITS = 10
 
@@ -13,16 +13,17 @@ _NUM_DIGITS = 10
 def answers(task: str, scenes: ImageSet) -> np.ndarray:
     """The right answers of one of `TASKS`, [N] int64.
 
-    "sum" is that of the two digits; "ascending" is 1 where the digit on the left,
-    by the centre of its box, is the smaller one, and 0 where they are equal. (Where
-    centres are level, which no method can see, the one that was placed first counts.)
+    "sum" is the sum of the two digits. "ascending" is 1 if the left digit is smaller
+    than the right one, otherwise 0; the left digit is the one whose box has its centre
+    further left. (If both centres have the same x, which no method can see, it is the
+    one that was placed first.)
 
     Args:
-      task: its name.
+      task: one of `TASKS`.
       scenes: with counts, boxes and labels.
 
     Raises:
-      InputError: for scenes of other than two digits.
+      InputError: for scenes that do not hold exactly two digits.
     """
     if (
         scenes.counts is None
@@ -36,7 +37,7 @@ def answers(task: str, scenes: ImageSet) -> np.ndarray:
     digits = scenes.labels[:, :2]
     if task == "sum":
         return digits.sum(axis=1)
-    centres = scenes.boxes[:, :2, 1] + scenes.boxes[:, :2, 3]  # twice, [N, 2]
+    centres = scenes.boxes[:, :2, 1] + scenes.boxes[:, :2, 3]  # [N, 2], doubled
     order = np.argsort(centres, axis=1, kind="stable")
     left, right = np.take_along_axis(digits, order, axis=1).T
     return (left < right).astype(np.int64)

@@ -9,17 +9,17 @@ from air_tf.structs import ImageSet
 def _codes(num, rng, *, informative):
     labels = rng.integers(0, 3, num)
     noise = rng.normal(size=(num, 4))
-    told = noise + 8.0 * np.eye(3, 4)[labels]
-    return LabelledCodes(told if informative else noise, noise, labels)
+    separable = noise + 8.0 * np.eye(3, 4)[labels]
+    return LabelledCodes(separable if informative else noise, noise, labels)
 
 
-def test_probe_tells_what_is_linear_in_the_codes_and_not_what_is_not():
+def test_accuracy_is_high_where_classes_are_linear_in_the_features_only():
     rng = np.random.default_rng(0)
     train, test = (_codes(n, rng, informative=True) for n in (600, 300))
     result = linear_probe(train, test)
-    assert result["probe_accuracy"] == 1.0
-    assert 0.2 < result["probe_accuracy_pixels"] < 0.5  # chance is a third
-    assert result["probe_num_train"] == 600 and result["probe_num_test"] == 300
+    assert result.accuracy == 1.0
+    assert 0.2 < result.accuracy_pixels < 0.5  # chance is a third
+    assert result.num_train == 600 and result.num_test == 300
 
 
 @pytest.mark.parametrize("num_train, num_test", [(0, 5), (5, 0)])
@@ -29,21 +29,21 @@ def test_probe_of_too_few_objects_is_none(num_train, num_test):
         _codes(num_train, rng, informative=True),
         _codes(num_test, rng, informative=True),
     )
-    assert result["probe_accuracy"] is None
-    assert result["probe_num_test"] == num_test
+    assert result.accuracy is None
+    assert result.num_test == num_test
 
 
-def test_probe_of_other_kinds_than_it_was_fitted_to_is_none():
+def test_probe_of_classes_that_it_was_not_fitted_to_is_none():
     rng = np.random.default_rng(0)
     train, test = (_codes(n, rng, informative=True) for n in (60, 30))
     result = linear_probe(train, test._replace(labels=test.labels + 3))
-    assert result["probe_accuracy"] is None
+    assert result.accuracy is None
 
 
 def test_codes_are_those_of_the_matched_objects(learnt_run, pools):
     """Scenes with known labels: a learnt model finds nearly all objects."""
-    from air_tf.config import SceneConfig
-    from air_tf.data.scenes import compose_scene
+    from air_tf.data.pool_scenes import compose_scene
+    from air_tf.data.scene_config import SceneConfig
 
     config = SceneConfig(counts=(1, 2))
     scenes = [compose_scene(pools["test"], config, split=2, index=i) for i in range(60)]
@@ -58,13 +58,12 @@ def test_codes_are_those_of_the_matched_objects(learnt_run, pools):
     assert 0.8 * counts.sum() < len(found.labels) <= counts.sum()
     assert found.z_what.shape == (len(found.labels), air.config.z_what_size)
     assert found.pixels.shape == (len(found.labels), 28 * 28)
-    # Glimpses show the digits: labels can be told from them better than by chance.
     one = images._replace(images=images.images[:1], counts=counts[:1])
     first = labelled_codes(air, one)
     assert set(first.labels) <= set(labels[0, : counts[0]])
 
 
-def test_nothing_found_is_no_code(small_config, images):
+def test_no_match_gives_no_code(small_config, images):
     air = AIR(small_config)
     empty = ImageSet(
         np.zeros_like(images),

@@ -1,0 +1,46 @@
+"""Settings with their defaults, checked when they are set."""
+
+from air_tf.config.model import (
+    INFERENCES,
+    AIRConfig,
+    DifferenceConfig,
+    RecurrentConfig,
+)
+from air_tf.config.objectives import (
+    OBJECTIVES,
+    ConcreteConfig,
+    EnumerationConfig,
+    IWAEConfig,
+    NVILConfig,
+    ReinforceConfig,
+    VIMCOConfig,
+    objective_name,
+)
+from air_tf.config.presets import PRESETS, Preset
+from air_tf.config.run import (
+    DataConfig,
+    RunConfig,
+    TrainingConfig,
+    differing_settings,
+)
+
+__all__ = [
+    "INFERENCES",
+    "OBJECTIVES",
+    "PRESETS",
+    "AIRConfig",
+    "ConcreteConfig",
+    "DataConfig",
+    "DifferenceConfig",
+    "EnumerationConfig",
+    "IWAEConfig",
+    "NVILConfig",
+    "Preset",
+    "RecurrentConfig",
+    "ReinforceConfig",
+    "RunConfig",
+    "TrainingConfig",
+    "VIMCOConfig",
+    "differing_settings",
+    "objective_name",
+]

@@ -1,0 +1,102 @@
+"""Presets: named settings, one for each row of results in the documentation."""
+
+from typing import NamedTuple
+
+from air_tf.config.model import AIRConfig, RecurrentConfig
+from air_tf.config.objectives import NVILConfig
+from air_tf.config.run import DataConfig, RunConfig, TrainingConfig
+
+
+class Preset(NamedTuple):
+    config: RunConfig
+    reason: str  # differences from the defaults, and the reason for them
+
+
+def _dataset(name: str, **model) -> RunConfig:
+    return RunConfig(model=AIRConfig(**model), data=DataConfig(dataset=name))
+
+
+# For digits of half the size relative to the canvas.
+_SMALL_WINDOWS = {
+    "where_prior_loc": (0.175, 0.0, 0.0),
+    "where_prior_scale": (0.05, 0.5, 0.5),
+}
+
+PRESETS = {
+    "default": Preset(RunConfig(), "The defaults, on scikit-learn's digits."),
+    "mnist": Preset(_dataset("multi_mnist"), "The defaults, on MNIST's digits."),
+    "mnist_overlap": Preset(
+        _dataset("multi_mnist/0-2_overlap"),
+        "The defaults, on digits that may touch and overlap.",
+    ),
+    "sprites": Preset(_dataset("sprites"), "The defaults, on coloured shapes."),
+    "omniglot": Preset(
+        _dataset("multi_omniglot", count_decay=1e-10),
+        "A steeper p(n), so that the parts of unfamiliar shapes that the decoder can't "
+        "draw are not inferred as further objects.",
+    ),
+    "half_size": Preset(
+        _dataset("multi_mnist/0-2_half_size", likelihood_scale=0.15, **_SMALL_WINDOWS),
+        "Smaller windows, and half of sigma: a digit has a quarter of the pixels, so "
+        "its log likelihood would otherwise not exceed the KL of its code.",
+    ),
+    "large_canvas": Preset(
+        _dataset("multi_mnist/0-5_100x100", max_objects=5, **_SMALL_WINDOWS),
+        "Up to five objects, and smaller windows relative to the canvas.",
+    ),
+    "strokes": Preset(
+        _dataset(
+            "multi_omniglot/1_double_size",
+            max_objects=6,
+            z_what_size=8,
+            decoder_units=(50,),
+            where_prior_loc=(0.4, 0.0, 0.0),
+            where_prior_scale=(0.05, 0.5, 0.5),
+        ),
+        "Windows smaller than a character, and codes too small for a whole character, "
+        "so that each attend step explains a part of it.",
+    ),
+    "recurrent": Preset(
+        RunConfig(
+            model=AIRConfig(inference=RecurrentConfig()),
+            data=DataConfig(dataset="multi_mnist"),
+            training=TrainingConfig(steps=3300),
+        ),
+        "Recurrent inference, as in the paper, with our default objective. It needs "
+        "more training steps.",
+    ),
+    "objectives": Preset(
+        RunConfig(
+            model=AIRConfig(inference=RecurrentConfig()),
+            data=DataConfig(dataset="multi_mnist"),
+            training=TrainingConfig(steps=2100),
+        ),
+        "The settings of the comparison of objectives: recurrent inference.",
+    ),
+    "paper": Preset(
+        RunConfig(
+            model=AIRConfig(
+                inference=RecurrentConfig(),
+                look_pooling=1,
+                where_head_gain=1.0,
+                min_where_scale=1e-4,
+                min_what_scale=1e-4,
+                where_prior_loc=(0.35, 0.0, 0.0),
+                where_prior_scale=(0.05, 1.0, 1.0),
+            ),
+            data=DataConfig(dataset="multi_mnist/0-2_overlap"),
+            training=TrainingConfig(
+                objective=NVILConfig(baseline_pooling=1, baseline_units=(256, 200)),
+                learning_rate=1e-4,
+                constant_rate_share=1.0,
+                steps=200_000,
+                steps_per_evaluation=2_000,
+            ),
+        ),
+        "Eslami et al. 2016, section 3.1 and appendix, and Pyro's examples/air where "
+        "the paper gives no value: recurrent inference, NVIL, Adam with a constant "
+        "learning rate of 1e-4, without this project's own methods of inference and "
+        "training; docs/differences-from-the-paper.md lists what still differs. Takes "
+        "hours.",
+    ),
+}

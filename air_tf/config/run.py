@@ -1,0 +1,219 @@
+"""All settings of a training run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from air_tf.config import checks, upgrade
+from air_tf.config.checks import setting
+from air_tf.config.datasets import BUILDERS, USER_SOURCES
+from air_tf.config.model import INFERENCES, AIRConfig
+from air_tf.config.objectives import OBJECTIVES, EnumerationConfig, ObjectiveConfig
+from air_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The images that a run is trained and tested on."""
+
+    dataset: str = setting(
+        "multi_digits",
+        f"{checks.one_of(BUILDERS)}, optionally with a configuration, as in "
+        "multi_mnist/0-3; or your own pictures: file (--data_file) or folder "
+        "(--image_dir).",
+    )
+    data_file: str | None = setting(
+        None,
+        "For --dataset=file: an .npz file with the array image, [N, H, W] or "
+        "[N, H, W, C], uint8 or float in [0, 1], and optionally count, [N].",
+    )
+    image_dir: str | None = setting(
+        None,
+        "For --dataset=folder: a folder of PNG and JPEG files, which are stretched to "
+        "--image_shape.",
+    )
+
+    def __post_init__(self):
+        checks.require(isinstance(self.dataset, str), self, "dataset", "a name")
+        for dataset, name in USER_SOURCES.items():
+            given = getattr(self, name)
+            if self.dataset == dataset and not given:
+                text = f"is missing; expected a path with `dataset` {dataset}"
+                raise InputError(text, field=name)
+            if self.dataset != dataset:
+                expected = f"nothing unless `dataset` is {dataset}"
+                checks.require(given is None, self, name, expected)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is trained."""
+
+    objective: ObjectiveConfig = setting(
+        EnumerationConfig(),
+        "The bound that is maximised, and the estimator of its gradient: "
+        f"{checks.one_of(OBJECTIVES)}.",
+    )
+    steps: int = setting(2700, "Number of training steps.")
+    batch_size: int = setting(64, "Number of images in a training step.")
+    learning_rate: float = setting(
+        1.5e-3, "Learning rate of Adam: constant at first, then a cosine decay."
+    )
+    constant_rate_share: float = setting(
+        0.5, "Share of the training steps with a constant learning rate."
+    )
+    final_rate_share: float = setting(
+        0.1, "Learning rate at the end of training, relative to that at the start."
+    )
+    seed: int = setting(0, "Seed of initial weights, batches and samples of q.")
+    steps_per_evaluation: int = setting(
+        300,
+        "Training steps between evaluations on validation images. A checkpoint is "
+        "written after each evaluation.",
+    )
+    num_validation_images: int = setting(
+        1000,
+        "Number of validation images. The weights with their best ELBO are kept.",
+    )
+    num_prior_images: int = setting(
+        10_000,
+        "Number of training images that p(n) and p(z_where) of generated scenes are "
+        "fitted to.",
+    )
+    min_fitted_where_scale: float = setting(
+        1e-3, "Lower bound of the standard deviations of the fitted p(z_where)."
+    )
+    max_unrolled_steps: int = setting(
+        8,
+        "If T is at most this, the attend loop is unrolled in training, which compiles "
+        "more slowly and runs faster.",
+    )
+    jit_compile: bool = setting(
+        True, "Compile the training step with XLA: starts more slowly, runs faster."
+    )
+    mixed_precision: bool = setting(
+        False, "Compute the layers of networks in bfloat16; for GPUs."
+    )
+
+    def __post_init__(self):
+        checks.require(
+            type(self.objective) in OBJECTIVES.values(),
+            self,
+            "objective",
+            checks.one_of(cls.__name__ for cls in OBJECTIVES.values()),
+        )
+        for name in (
+            "steps",
+            "batch_size",
+            "steps_per_evaluation",
+            "num_validation_images",
+            "num_prior_images",
+        ):
+            checks.require_int(self, name, 1)
+        checks.require_int(self, "max_unrolled_steps", 0)
+        checks.require_int(self, "seed", 0)
+        checks.require(self.seed < 2**31, self, "seed", "less than 2 ** 31")
+        for name in ("learning_rate", "min_fitted_where_scale"):
+            checks.require_positive(self, name)
+        checks.require_share(self, "constant_rate_share")
+        checks.require_share(self, "final_rate_share")
+        for name in ("jit_compile", "mixed_precision"):
+            checks.require_bool(self, name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All settings of a run."""
+
+    model: AIRConfig = AIRConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        # Refuses what does not go with the form of inference.
+        _ = self.objective
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """Settings of the objective, with the defaults for settings that are None."""
+        objective = self.training.objective
+        if not isinstance(objective, EnumerationConfig):
+            return objective
+        name = checks.to_choice(self.model.inference, INFERENCES)["name"]
+        return objective.for_inference(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for JSON, with the version of its format."""
+        training = dataclasses.asdict(self.training)
+        training["objective"] = checks.to_choice(self.objective, OBJECTIVES)
+        return {
+            "version": upgrade.VERSION,
+            "model": self.model.to_dict(),
+            "data": dataclasses.asdict(self.data),
+            "training": training,
+        }
+
+    def with_image_shape(self, shape: tuple[int, int, int]) -> "RunConfig":
+        """A copy with another canvas, (H, W, C)."""
+        model = dataclasses.replace(self.model, image_shape=shape)
+        return dataclasses.replace(self, model=model)
+
+    def with_training(self, **changes: Any) -> "RunConfig":
+        """A copy with some settings of training replaced."""
+        training = dataclasses.replace(self.training, **changes)
+        return dataclasses.replace(self, training=training)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """Reads the result of `to_dict`, of this or an earlier version.
+
+        Raises:
+          InputError: for a later version, or unknown or invalid settings.
+        """
+        parts = upgrade.run_settings(values)
+        # First, since the form of inference chooses defaults of the objective.
+        model = AIRConfig.from_dict(parts["model"])
+        training = parts["training"]
+        training["objective"] = checks.from_choice(
+            training.get("objective"), OBJECTIVES, field="objective"
+        )
+        return cls(
+            model=model,
+            data=DataConfig(**checks.stored_fields(DataConfig, parts["data"])),
+            training=TrainingConfig(**checks.stored_fields(TrainingConfig, training)),
+        )
+
+
+def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
+    """The settings that differ between two results of `RunConfig.to_dict`.
+
+    The paths of the user's images are ignored: their content is compared by its
+    fingerprint, see `RunDir.open`.
+
+    Args:
+      wanted: of the run to start or resume.
+      found: of the run that exists.
+
+    Returns:
+      For each setting, its name and both values, as text for a message.
+    """
+    wanted, found = _flat(wanted), _flat(found)
+    return [
+        f"{name} (there {found.get(name)!r}, here {wanted.get(name)!r})"
+        for name in sorted({*wanted, *found})
+        if name not in ("data_file", "image_dir")
+        and wanted.get(name) != found.get(name)
+    ]
+
+
+def _flat(values: Mapping) -> dict[str, Any]:
+    """All settings in one dictionary; those of a choice beside the choice's name."""
+    flat = {}
+    for part in ("model", "data", "training"):
+        for name, value in values.get(part, {}).items():
+            if isinstance(value, Mapping):
+                flat[name] = value.get("name")
+                flat |= {key: one for key, one in value.items() if key != "name"}
+            else:
+                flat[name] = value
+    return flat

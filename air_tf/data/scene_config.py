@@ -1,0 +1,154 @@
+"""Settings of generated scenes.
+
+Together with the pool of objects, if any, they determine every byte of a scene.
+"""
+
+import dataclasses
+from typing import Any
+
+from air_tf.config import checks
+from air_tf.config.checks import setting
+
+BACKGROUNDS = ("black", "plain", "gradient", "texture")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """Settings that all kinds of scenes have."""
+
+    counts: tuple[int, ...] = setting(
+        (0, 1, 2), "Numbers of objects, all equally probable."
+    )
+    canvas_size: tuple[int, int] = setting((50, 50), "Height and width in pixels.")
+    overlap: bool = setting(False, "Objects may overlap.")
+    place_attempts: int = setting(
+        100,
+        "Random places tried for an object that may not overlap others, before the "
+        "whole scene is drawn again.",
+    )
+    scene_attempts: int = setting(
+        1000,
+        "How often a scene is drawn again before its objects are said not to fit.",
+    )
+    seed: int = setting(0, "Seed of the scenes.")
+
+    def __post_init__(self):
+        checks.require_ints(self, "counts", None, minimum=0)
+        checks.require(len(self.counts) > 0, self, "counts", "at least one number")
+        checks.require_ints(self, "canvas_size", 2)
+        checks.require_bool(self, "overlap")
+        checks.require_int(self, "place_attempts", 1)
+        checks.require_int(self, "scene_attempts", 1)
+        checks.require_int(self, "seed", 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SceneConfig(CommonConfig):
+    """How scenes are composed from pictures of single objects."""
+
+    overlap: bool = setting(
+        False,
+        "If true, whole pictures with their margins are placed; they may overlap as "
+        "long as no pixel saturates. If false, bounding boxes of the ink are placed "
+        "anywhere on the canvas and never overlap.",
+    )
+    shrink: tuple[float, float] = setting(
+        (1.3, 0.1),
+        "Mean and standard deviation of the number that a picture's height and width "
+        "are divided by.",
+    )
+    min_shrink: float = setting(0.1, "Lower bound of that number.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require(
+            _are_two_numbers(self.shrink)
+            and self.shrink[0] > 0
+            and self.shrink[1] >= 0,
+            self,
+            "shrink",
+            "a mean above 0 and a standard deviation of at least 0",
+        )
+        checks.require_positive(self, "min_shrink")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpriteConfig(CommonConfig):
+    """How scenes of coloured shapes are drawn."""
+
+    counts: tuple[int, ...] = setting(
+        (0, 1, 2, 3), "Numbers of objects, all equally probable."
+    )
+    overlap: bool = setting(
+        False,
+        "If true, objects may hide parts of earlier ones. If false, bounding boxes "
+        "never overlap.",
+    )
+    min_visible: float = setting(
+        1 / 3, "Smallest visible share of an object's pixels in an accepted scene."
+    )
+    size: tuple[float, float] = setting(
+        (10.0, 20.0),
+        "Smallest and largest side in pixels of the square that a shape fills; sizes "
+        "are uniformly distributed.",
+    )
+    rotation: bool = setting(False, "Shapes are rotated by a random angle.")
+    object_saturation: tuple[float, float] = setting(
+        (0.5, 1.0), "Range of the saturation (HSV) of objects, uniformly distributed."
+    )
+    object_value: tuple[float, float] = setting(
+        (0.7, 1.0), "Range of the value (HSV) of objects, uniformly distributed."
+    )
+    background: str = setting("black", f"{checks.one_of(BACKGROUNDS)}.")
+    background_value: tuple[float, float] = setting(
+        (0.1, 0.4),
+        "Range of the value (HSV) of backgrounds other than black, uniformly "
+        "distributed.",
+    )
+    texture_cells: int = setting(
+        6, "Rows and columns of random values that a texture is interpolated from."
+    )
+    supersampling: int = setting(
+        8, "Shapes are drawn this many times larger, then averaged down."
+    )
+    min_coverage: float = setting(
+        0.5,
+        "In the segmentation, a pixel belongs to an object that covers at least this "
+        "share of it.",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require(
+            _are_two_numbers(self.size) and 1 <= self.size[0] <= self.size[1],
+            self,
+            "size",
+            "two numbers of pixels, the smaller first, of at least 1",
+        )
+        checks.require_bool(self, "rotation")
+        checks.require_choice(self, "background", BACKGROUNDS)
+        for name in ("object_saturation", "object_value", "background_value"):
+            value = getattr(self, name)
+            checks.require(
+                _are_two_numbers(value) and 0 <= value[0] <= value[1] <= 1,
+                self,
+                name,
+                "two numbers from 0 to 1, the smaller first",
+            )
+        checks.require(
+            checks.is_number(self.min_visible) and 0 <= self.min_visible <= 1,
+            self,
+            "min_visible",
+            "a number from 0 to 1",
+        )
+        checks.require_share(self, "min_coverage")
+        checks.require_int(self, "texture_cells", 1)
+        checks.require_int(self, "supersampling", 1)
+
+
+def _are_two_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(checks.is_number(one) for one in value)
+    )

@@ -1,0 +1,94 @@
+"""The search network of the difference form: proposes the next object's window."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from air_tf.config import AIRConfig, DifferenceConfig
+from air_tf.model import spatial
+from air_tf.model.heads import CELL_OUTPUTS, Guess, logit
+from air_tf.model.layers import MLP
+
+
+class CellSearch(keras.layers.Layer):
+    """Finds the cell of a grid where an object is most likely, and proposes a window.
+
+    The same MLP reads the patch around every cell. This equals a convolution with a
+    large kernel and stride; the patches are cut by products with constant matrices.
+    The MLP reads the patch of the chosen cell a second time: only this cell has a
+    gradient, so the backward pass skips the others.
+
+    Args:
+      config: of the model.
+      form: its settings of the difference form.
+    """
+
+    def __init__(self, config: AIRConfig, form: DifferenceConfig, **kwargs):
+        super().__init__(**kwargs)
+        self._form = form
+        self._pool = keras.layers.AveragePooling2D(
+            config.look_pooling, padding="same", dtype=self.dtype_policy
+        )
+        self._mlp = MLP(
+            hidden_units=self._form.look_units,
+            output_units=CELL_OUTPUTS,
+            output_bias=[0.0, logit(config.where_prior_loc[0]), 0.0, 0.0],
+            output_gain=config.where_head_gain,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        _, height, width, channels = self._pool.compute_output_shape(input_shape)
+        stride, patch = self._form.cell_stride, self._form.cell_patch
+        self._rows = _patches(height, stride, patch)
+        self._columns = _patches(width, stride, patch)
+        self._mlp.build((None, patch**2 * channels))
+        rows, columns = _centres(height, stride), _centres(width, stride)
+        centres = np.meshgrid(rows, columns, indexing="ij")
+        # [G, 2], centres of the cells: (y, x) in [-1, 1].
+        self.centres = np.stack(centres, axis=-1).reshape(-1, 2).astype(np.float32)
+        # [2], largest distance (y, x) of a window's centre from that of its cell.
+        self.reach = (
+            self._form.cell_reach * stride * 2.0 / np.array([height, width], np.float32)
+        )
+        self.built = True
+
+    def call(self, images):
+        """Images [B, H, W, C] to presence logits [B], and a proposed window."""
+        patches = spatial.cut_patches(self._pool(images), self._rows, self._columns)
+        likely = self._mlp(patches)[:, :, 0]  # [B, G]
+        best = tf.argmax(likely, axis=1, output_type=tf.int32)
+        chosen = tf.one_hot(best, patches.shape[1])  # [B, G]
+        # Not a matrix product, which the int8 format would round.
+        centre = tf.reduce_sum(chosen[:, :, tf.newaxis] * self.centres, axis=1)
+        patch = tf.einsum("bg,bgp->bp", tf.cast(chosen, patches.dtype), patches)
+        out = tf.cast(self._mlp(patch), tf.float32)  # [B, 4]
+        presence_logits, scale_logits, shifts = tf.split(out, [1, 1, 2], axis=-1)
+        return presence_logits[:, 0], Guess(
+            scale_logits=scale_logits,
+            centre=centre + self.reach * tf.tanh(shifts),
+            reach=tf.sigmoid(scale_logits),
+        )
+
+
+def _centres(size: int, stride: int) -> np.ndarray:
+    """Centres in [-1, 1] of the cells along an axis of `size` pixels: [G].
+
+    The cells cover the axis and are placed symmetrically.
+    """
+    number = -(-size // stride)
+    return stride * (2.0 * np.arange(number) + 1.0 - number) / size
+
+
+def _patches(size: int, stride: int, patch: int) -> np.ndarray:
+    """Matrices that cut each cell's patch from an axis of `size` pixels.
+
+    Returns:
+      [G, patch, size], 1 where a pixel of the patch is a pixel of the image. Pixels of
+      the patch outside the image have a row of 0.
+    """
+    number = len(_centres(size, stride))
+    margin = (patch + stride * (number - 1) - size) // 2
+    first = stride * np.arange(number) - margin
+    pixel = first[:, np.newaxis] + np.arange(patch)  # [G, i]
+    return (pixel[..., np.newaxis] == np.arange(size)).astype(np.float32)

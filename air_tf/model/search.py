@@ -1,0 +1,59 @@
+"""Interface of a form of inference: the search for the next object.
+
+At each attend step, the search gives q(z_pres_t) and q(z_where_t). Everything else in
+the step is the same for all forms (`air_tf.model.attend`). The forms differ in the
+memory between steps: the canvas drawn so far (`difference`), or the state of an LSTM
+(`recurrent`).
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from air_tf.structs import NormalParams
+
+
+class StepResult(NamedTuple):
+    """Results of one attend step; with an axis T after B, of all of them."""
+
+    presence_logits: tf.Tensor  # [B]
+    q_where_params: NormalParams  # [B, 3]
+    z_where: tf.Tensor  # [B, 3]
+    q_what_params: NormalParams  # [B, D]
+    z_what: tf.Tensor  # [B, D]
+    object_image: tf.Tensor  # [B, H, W, C], the object of this step
+
+
+class Found(NamedTuple):
+    """What the search gives at one attend step."""
+
+    presence_logits: tf.Tensor  # [B], of q(z_pres_t = 1 | z_pres_{t-1} = 1)
+    q_where_params: NormalParams  # [B, 3]
+    source: tf.Tensor  # [B, H, W, C], the image that the glimpse is read from
+    memory: Any  # of the search, [B, ...]
+
+
+class Search(keras.layers.Layer, abc.ABC):
+    """The networks of q(z_pres_t | ..) and q(z_where_t | ..), with their memory."""
+
+    @abc.abstractmethod
+    def start(self, images: tf.Tensor, ground: tf.Tensor) -> Any:
+        """The memory before the first attend step.
+
+        Args:
+          images: [B, H, W, C].
+          ground: [B, H, W, C], the canvas without objects.
+
+        Returns:
+          A structure of tensors [B, ...].
+        """
+
+    @abc.abstractmethod
+    def find(self, images: tf.Tensor, memory: Any) -> Found:
+        """Gives q(z_pres_t) and q(z_where_t) of the next object."""
+
+    @abc.abstractmethod
+    def remember(self, memory: Any, result: StepResult) -> Any:
+        """The memory after an attend step with this result."""
