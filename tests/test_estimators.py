@@ -63,7 +63,7 @@ def _weights(air):
 def _mean_gradient(air, loss):
     """Mean value and gradient of `loss(seed)`, with standard errors."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def one(seed):
         with tf.GradientTape() as tape:
             value = tf.reduce_mean(loss(seed))

@@ -40,7 +40,7 @@ def gradient_variance(
         _fit_networks(objective, air, images)
     variables = air.trainable_variables
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradient(seed: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             result = objective.estimate(
@@ -69,7 +69,7 @@ def _fit_networks(objective: Objective, air: AIR, images: tf.Tensor) -> None:
     variables = objective.trainable_variables
     optimizer = make_network_optimizer(objective)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(seed: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             result = objective.estimate(air, images, seed=seed, progress=1.0)
