@@ -22,7 +22,7 @@ from air_tf.config import (
     RunConfig,
     TrainingConfig,
 )
-from air_tf.config.checks import one_of
+from air_tf.config.checks import choice_name, one_of
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
 
@@ -71,7 +71,7 @@ def _define_choice_flags(name: str, choices: dict[str, Any]) -> None:
 def _define(part: type, field, *, prefix: str = "", default: str | None = None):
     shown = default or field.default
     if field.name in _CHOICES:
-        shown = _choice_name(field.name, field.default)
+        shown = choice_name(field.default, _CHOICES[field.name])
     if isinstance(shown, tuple):
         shown = ",".join(str(value) for value in shown) or "none"
     text = prefix + field.metadata["help"]
@@ -172,7 +172,7 @@ def _given_parts(preset: RunConfig) -> dict[str, dict[str, Any]]:
 def _chosen(name: str, before: Any, chosen: str | None) -> Any:
     """Settings of the choice named by a flag, or else of the preset's choice."""
     choices = _CHOICES[name]
-    chosen = chosen or _choice_name(name, before)
+    chosen = chosen or choice_name(before, choices)
     if chosen not in choices:
         raise InputError(f"is {chosen!r}; expected {one_of(choices)}", field=name)
     part = choices[chosen]
@@ -187,11 +187,6 @@ def _chosen(name: str, before: Any, chosen: str | None) -> Any:
     given = given_settings(part)
     # If the preset has the same choice, its other settings are kept.
     return dataclasses.replace(before if isinstance(before, part) else part(), **given)
-
-
-def _choice_name(name: str, config: Any) -> str:
-    (found,) = (key for key, cls in _CHOICES[name].items() if type(config) is cls)
-    return found
 
 
 def given_settings(part: type) -> dict[str, Any]:

@@ -104,10 +104,15 @@ def stored_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def choice_name(config: Any, choices: Mapping[str, type]) -> str:
+    """The name in `choices` of the class of `config`."""
+    (name,) = (name for name, cls in choices.items() if type(config) is cls)
+    return name
+
+
 def to_choice(config: Any, choices: Mapping[str, type]) -> dict[str, Any]:
     """A dictionary of the fields of `config` and its name in `choices`."""
-    (name,) = (name for name, cls in choices.items() if type(config) is cls)
-    return {"name": name, **dataclasses.asdict(config)}
+    return {"name": choice_name(config, choices), **dataclasses.asdict(config)}
 
 
 def from_choice(values: Any, choices: Mapping[str, type], *, field: str) -> Any:

@@ -155,5 +155,4 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
 
 def objective_name(config: ObjectiveConfig) -> str:
     """The name of an objective in `OBJECTIVES`."""
-    (name,) = (name for name, cls in OBJECTIVES.items() if type(config) is cls)
-    return name
+    return checks.choice_name(config, OBJECTIVES)

@@ -139,7 +139,7 @@ class RunConfig:
         objective = self.training.objective
         if not isinstance(objective, EnumerationConfig):
             return objective
-        name = checks.to_choice(self.model.inference, INFERENCES)["name"]
+        name = checks.choice_name(self.model.inference, INFERENCES)
         return objective.for_inference(name)
 
     def to_dict(self) -> dict[str, Any]:
