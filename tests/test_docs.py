@@ -6,7 +6,6 @@ import importlib.util
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -236,7 +235,9 @@ def test_the_description_for_a_package_index_has_no_relative_links(monkeypatch):
     assert links and all(target.startswith("https:") for target, _ in links)
 
 
-@pytest.mark.skipif(shutil.which("mkdocs") is None, reason="mkdocs is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed"
+)
 def test_pages_build_without_a_warning(tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)],
