@@ -40,3 +40,7 @@ class ProcessKilled(AirTFError):
 
 class ServerError(AirTFError):
     """A model server does not answer, or does not serve the model."""
+
+
+class RendererError(AirTFError):
+    """The process that draws pictures has ended, twice for the same request."""
