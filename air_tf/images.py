@@ -1,5 +1,6 @@
 """Checks of images, limits of picture files, and batches. Imports only numpy."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,9 @@ from air_tf.errors import InputError
 MAX_FILE_PIXELS = 50_000_000
 # Largest picture that a server decodes: 4096 x 4096 pixels need 64 MiB.
 MAX_SERVED_PIXELS = 2**24
+# Largest relative difference of the aspect ratios of a picture and the canvas that it
+# is stretched to, where the camera is fixed.
+MAX_STRETCH = 0.02
 
 
 def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
@@ -33,6 +37,31 @@ def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
             f"are {images.dtype} from {images.min()} to {images.max()}; "
             "expected float in [0, 1], or uint8",
             field="images",
+        )
+
+
+def check_aspect(
+    height: int, width: int, image_shape: tuple[int, int, int], *, what: str
+) -> None:
+    """Checks that a picture may be of the camera whose pictures the canvas shows.
+
+    Args:
+      height: of the picture.
+      width: of the picture.
+      image_shape: (H, W, C) of the canvas.
+      what: the picture's name for the message.
+
+    Raises:
+      InputError: if its aspect ratio differs by more than `MAX_STRETCH`.
+    """
+    rows, columns, _ = image_shape
+    stretch = width * rows / (height * columns)
+    if max(stretch, 1.0 / stretch) > 1.0 + MAX_STRETCH:
+        common = math.gcd(rows, columns)
+        ratio = f"{columns // common}:{rows // common}"
+        raise InputError(
+            f"{what}: {width}x{height} pixels; expected the aspect ratio of the "
+            f"model's camera, {ratio}, to within {MAX_STRETCH:.0%}"
         )
 
 

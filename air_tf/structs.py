@@ -67,6 +67,76 @@ class Scenes(NamedTuple):
     num_trips: Any  # [B] int32, attend steps that the image's batch took
 
 
+class Inference3D(NamedTuple):
+    """Result of the attend loop over a table: samples and parameters of q.
+
+    Axes: K kinds. The phase of an object is its yaw times the symmetry of its kind, so
+    that equal pictures have equal phases.
+    """
+
+    presence_logits: Any  # [B, T], of q(z_pres_t = 1 | z_pres_{t-1} = 1)
+    z_pres: Any  # [B, T] float, unary code of the count: 1 for the first n steps
+    q_position_params: NormalParams  # [B, T, 2] each, in units of the table's reach
+    position: Any  # [B, T, 2], (x, y) on the table, in units of its reach
+    kind_logits: Any  # [B, T, K], of q(kind_t)
+    q_phase_params: NormalParams  # [B, T, K] each, given the kind
+    phase: Any  # [B, T, K], radians
+    mask: Any  # [B, T, H, W] in [0, 1], how much of a pixel the object is seen in
+    num_trips: Any  # [B] int32, attend steps that the image's batch took
+
+
+class Scenes3D(NamedTuple):
+    """Objects on a table, as `AIR3D.infer` returns them; absent ones are 0.
+
+    The fields that `Scenes` has, too, mean the same.
+    """
+
+    num_objects: Any  # [B] int32, the most probable count
+    num_objects_probs: Any  # [B, T + 1], q(n)
+    boxes: Any  # [B, T, 4]: ymin, xmin, ymax, xmax in [0, 1], of the mask
+    presence: Any  # [B, T], 1 for the first num_objects steps, then 0
+    presence_probs: Any  # [B, T], q(n >= t), t = 1 .. T
+    kind: Any  # [B, T] int32, index of the most probable kind
+    kind_probs: Any  # [B, T, K], q(kind)
+    position: Any  # [B, T, 2], (x, y) on the table, in its unit
+    position_scale: Any  # [B, T, 2], standard deviations
+    yaw: Any  # [B, T], radians, in [-pi, pi] over the symmetry of the kind
+    yaw_scale: Any  # [B, T], standard deviations; 0 for kinds of symmetry 0
+    mask: Any  # [B, T, H, W] in [0, 1], where the object is seen
+    num_trips: Any  # [B] int32, attend steps that the image's batch took
+
+
+class Objects3D(NamedTuple):
+    """What is compared with the truth; `Scenes3D` has these fields, too."""
+
+    num_objects: Any  # [B] int32
+    kind: Any  # [B, T] int32
+    position: Any  # [B, T, 2], (x, y) on the table, in its unit
+    yaw: Any  # [B, T], radians
+
+
+class Kinds(NamedTuple):
+    """The kinds that a 3D model tells apart, see `air_tf.config.tabletop.Kind`."""
+
+    names: tuple[str, ...]
+    symmetries: tuple[int, ...]
+
+
+class TabletopScenes(NamedTuple):
+    """Objects on a table with the kinds they may be of: all that an answer needs."""
+
+    scenes: Scenes3D
+    kinds: Kinds
+
+
+class Explanation(NamedTuple):
+    """What pictures of results show; `Scenes` has these fields, too."""
+
+    num_objects: Any  # [B] int32, the most probable count
+    boxes: Any  # [B, T, 4]: ymin, xmin, ymax, xmax in [0, 1]
+    canvas: Any  # [B, H, W, C], the reconstruction
+
+
 class ImageSet(NamedTuple):
     """Images in memory, and their true objects where they are known."""
 
@@ -75,6 +145,8 @@ class ImageSet(NamedTuple):
     boxes: Any = None  # [N, max count, 4], as in `Scenes`; 0 after counts[i] boxes
     labels: Any = None  # [N, max count] int64, classes; 0 after counts[i] objects
     segmentation: Any = None  # [N, H, W] uint8: k + 1 where object k is visible, else 0
+    positions: Any = None  # [N, max count, 2], x and y on a table; 0 as in labels
+    yaws: Any = None  # [N, max count], radians; 0 as in labels
 
     def head(self, most: int) -> "ImageSet":
         """The first `most` images."""

@@ -122,7 +122,7 @@ def test_every_dataset_is_registered():
 @pytest.mark.parametrize(
     "dataset, expected",
     [
-        ("cifar", "expected multi_digits, .*, sprites, file or folder$"),
+        ("cifar", "expected multi_digits, .*, tabletop, file or folder$"),
         ("sprites/0-9", "sprites has the configurations 0-3, "),
     ],
 )
@@ -202,7 +202,7 @@ def test_real_multi_mnist(tmp_path, monkeypatch):
     assert found.images.shape == (1000, 50, 50, 1) and found.images.dtype == np.uint8
     np.testing.assert_allclose(np.bincount(found.counts) / 1000, 1 / 3, atol=0.05)
     assert set(np.unique(found.labels)) == set(range(10))
-    for image, count, boxes, labels, shown in zip(*found, strict=True):
+    for image, count, boxes, labels, shown in zip(*found[:5], strict=True):
         assert np.all(boxes[count:] == 0) and np.all(labels[count:] == 0)
         assert shown.max() == count
         np.testing.assert_array_equal(shown > 0, image[..., 0] > 0)

@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
@@ -86,13 +86,16 @@ class PoolBuilder(SceneBuilder):
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {"label": tfds.features.ClassLabel(num_classes=10)}
 
-    def _composers(self) -> dict[str, Callable[[int], Scene]]:
+    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
         return {
             split: functools.partial(
-                compose_scene,
-                pool,
-                self.builder_config.scenes,
-                split=SPLITS.index(split),
+                map,
+                functools.partial(
+                    compose_scene,
+                    pool,
+                    self.builder_config.scenes,
+                    split=SPLITS.index(split),
+                ),
             )
             for split, pool in self._object_pools().items()
         }

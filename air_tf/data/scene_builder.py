@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,8 +34,8 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
     ORIGIN: ClassVar[Origin | None] = None
 
     @abc.abstractmethod
-    def _composers(self) -> dict[str, Callable[[int], Scene]]:
-        """For each split, a function from the number of a scene to the scene."""
+    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+        """For each split, a function from the numbers of scenes to the scenes."""
 
     @abc.abstractmethod
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
@@ -59,6 +59,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
                 }
             ),
             supervised_keys=("image", "count"),
+            metadata=tfds.core.MetadataDict(),
         )
 
     def _split_generators(
@@ -73,11 +74,10 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
         }
 
     def _generate_examples(
-        self, compose: Callable[[int], Scene], num_scenes: int
+        self, compose: Callable[[range], Iterable[Scene]], num_scenes: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         names = list(self._object_features())
-        for index in range(num_scenes):
-            scene = compose(index)
+        for index, scene in enumerate(compose(range(num_scenes))):
             objects = [
                 {"bbox": tfds.features.BBox(*box.tolist())}
                 | {name: getattr(scene, f"{name}s")[k] for name in names}

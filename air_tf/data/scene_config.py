@@ -8,6 +8,7 @@ from typing import Any
 
 from air_tf.config import checks
 from air_tf.config.checks import setting
+from air_tf.config.tabletop import TABLETOPS, Tabletop
 
 BACKGROUNDS = ("black", "plain", "gradient", "texture")
 
@@ -20,12 +21,6 @@ class CommonConfig:
         (0, 1, 2), "Numbers of objects, all equally probable."
     )
     canvas_size: tuple[int, int] = setting((50, 50), "Height and width in pixels.")
-    overlap: bool = setting(False, "Objects may overlap.")
-    place_attempts: int = setting(
-        100,
-        "Random places tried for an object that may not overlap others, before the "
-        "whole scene is drawn again.",
-    )
     scene_attempts: int = setting(
         1000,
         "How often a scene is drawn again before its objects are said not to fit.",
@@ -36,14 +31,40 @@ class CommonConfig:
         checks.require_ints(self, "counts", None, minimum=0)
         checks.require(len(self.counts) > 0, self, "counts", "at least one number")
         checks.require_ints(self, "canvas_size", 2)
-        checks.require_bool(self, "overlap")
-        checks.require_int(self, "place_attempts", 1)
         checks.require_int(self, "scene_attempts", 1)
         checks.require_int(self, "seed", 0)
 
+    @property
+    def max_objects(self) -> int:
+        """Most objects of a scene; at least 1, so that no array is empty."""
+        return max(1, *self.counts)
+
+    @property
+    def place(self) -> str:
+        """Where objects may not fit, for messages."""
+        height, width = self.canvas_size
+        return f"a canvas of {height}x{width}"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SceneConfig(CommonConfig):
+class FlatConfig(CommonConfig):
+    """Settings of scenes whose objects are pictures, placed on the canvas."""
+
+    overlap: bool = setting(False, "Objects may overlap.")
+    place_attempts: int = setting(
+        100,
+        "Random places tried for an object that may not overlap others, before the "
+        "whole scene is drawn again.",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require_bool(self, "overlap")
+        checks.require_int(self, "place_attempts", 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SceneConfig(FlatConfig):
     """How scenes are composed from pictures of single objects."""
 
     overlap: bool = setting(
@@ -73,7 +94,7 @@ class SceneConfig(CommonConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SpriteConfig(CommonConfig):
+class SpriteConfig(FlatConfig):
     """How scenes of coloured shapes are drawn."""
 
     counts: tuple[int, ...] = setting(
@@ -144,6 +165,36 @@ class SpriteConfig(CommonConfig):
         checks.require_share(self, "min_coverage")
         checks.require_int(self, "texture_cells", 1)
         checks.require_int(self, "supersampling", 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TabletopSceneConfig(CommonConfig):
+    """How scenes of objects on a table are drawn."""
+
+    counts: tuple[int, ...] = setting(
+        (0, 1, 2, 3), "Numbers of objects, all equally probable."
+    )
+    canvas_size: tuple[int, int] = setting((32, 32), "Height and width in pixels.")
+    tabletop: Tabletop = setting(
+        TABLETOPS["primitives"], "Camera, light, table, and kinds of objects."
+    )
+    blur: float = setting(
+        0.3, "Width of edges in pixels, if air_tf's own renderer draws the pictures."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        ok = isinstance(self.tabletop, Tabletop)
+        checks.require(ok, self, "tabletop", "a `Tabletop`")
+        checks.require_positive(self, "blur")
+
+    @property
+    def place(self) -> str:
+        side = 2 * self.tabletop.reach
+        return (
+            f"a table of {side:g}x{side:g} with `min_distance` "
+            f"{self.tabletop.min_distance:g}"
+        )
 
 
 def _are_two_numbers(value: Any) -> bool:

@@ -5,15 +5,17 @@ do not depend on the order in which scenes are composed, or on the process.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from air_tf.data.scene_config import CommonConfig
+from air_tf.data.scene_config import CommonConfig, FlatConfig
 from air_tf.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels
+# What is drawn of a scene.
+_Drawn = TypeVar("_Drawn")
 
 
 class Scene(NamedTuple):
@@ -24,20 +26,22 @@ class Scene(NamedTuple):
     labels: np.ndarray  # [n] int64
     segmentation: np.ndarray  # [H, W, 1] uint8: k + 1 where object k shows, else 0
     colors: np.ndarray | None = None  # [n, 3] uint8: red, green, blue
+    positions: np.ndarray | None = None  # [n, 2] float32: x, y on a table
+    yaws: np.ndarray | None = None  # [n] float32, radians, counter-clockwise
 
 
 def draw_scene(
-    arrange: Callable[[int, np.random.Generator], Scene | None],
+    arrange: Callable[[int, np.random.Generator], _Drawn | None],
     config: CommonConfig,
     index: int,
     *,
     split: int,
-) -> Scene:
+) -> _Drawn:
     """Draws the number of objects, then arranges them until they fit.
 
     Args:
-      arrange: from the number of objects and a random generator to a scene, or None
-        if the objects did not fit.
+      arrange: from the number of objects and a random generator to a scene, or what
+        it is made of; None if the objects did not fit.
       config: of the scene.
       index: number of the scene in its split.
       split: index of the split in `SPLITS`.
@@ -51,10 +55,8 @@ def draw_scene(
         scene = arrange(count, rng)
         if scene is not None:
             return scene
-    height, width = config.canvas_size
     raise InputError(
-        f"includes {count}, but {count} objects do not fit on a canvas of "
-        f"{height}x{width}",
+        f"includes {count}, but {count} objects do not fit on {config.place}",
         field="counts",
     )
 
@@ -62,7 +64,7 @@ def draw_scene(
 def free_box(
     shape: Sequence[int],
     boxes: Sequence[Box],
-    config: CommonConfig,
+    config: FlatConfig,
     rng: np.random.Generator,
 ) -> Box | None:
     """A random box on the canvas that overlaps none of `boxes`.
@@ -92,11 +94,13 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def ink_box(pixels: np.ndarray) -> Box:
-    """Bounding box of the pixels above 0.
+    """Bounding box of the pixels above 0; of no area at the top left if there are none.
 
     Args:
-      pixels: [h, w], not all 0.
+      pixels: [h, w].
     """
+    if not pixels.any():
+        return 0, 0, 0, 0
     rows = np.flatnonzero(pixels.any(axis=1))
     columns = np.flatnonzero(pixels.any(axis=0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
@@ -107,7 +111,7 @@ def make_scene(
     boxes: Sequence[Box],
     labels: Sequence[int],
     segmentation: np.ndarray,
-    colors: np.ndarray | None = None,
+    **details: np.ndarray,
 ) -> Scene:
     """A `Scene` from its parts.
 
@@ -116,7 +120,7 @@ def make_scene(
       boxes: of n objects.
       labels: class numbers of the objects.
       segmentation: [H, W] uint8.
-      colors: [n, 3] uint8, if objects have a colour.
+      **details: other fields of `Scene`.
     """
     height, width = segmentation.shape
     in_pixels = np.array(boxes, np.float32).reshape(-1, 4)
@@ -125,5 +129,5 @@ def make_scene(
         boxes=in_pixels / np.array([height, width, height, width], np.float32),
         labels=np.array(labels, np.int64),
         segmentation=segmentation[..., np.newaxis],
-        colors=colors,
+        **details,
     )

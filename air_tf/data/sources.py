@@ -32,6 +32,7 @@ def load_splits(
     image_shape: tuple[int, int, int],
     data_dir: str | None = None,
     with_details: Collection[str] = (),
+    of_one_camera: bool = False,
 ) -> dict[str, ImageSet]:
     """Loads splits of a dataset. Prepares the dataset first if necessary.
 
@@ -42,8 +43,10 @@ def load_splits(
       splits: names in `SPLITS`.
       image_shape: (H, W, C) of the canvas; a folder's pictures are resized to it.
       data_dir: of TFDS; its own default if omitted.
+      of_one_camera: whether a folder's pictures may not be stretched.
       with_details: splits for which labels and segmentations are loaded, too, if the
-        dataset has them. They take as much memory as the images.
+        dataset has them. They take as much memory as the images. Labels, positions
+        and yaws of objects on a table are always loaded.
 
     Raises:
       InputError: for an unknown dataset or split, a dataset that can't be downloaded,
@@ -54,7 +57,9 @@ def load_splits(
         if split not in SPLITS:
             raise InputError(f"is {split!r}; expected {one_of(SPLITS)}", field="split")
     if config.dataset in USER_SOURCES:
-        images = load_user_images(config, image_shape=image_shape)
+        images = load_user_images(
+            config, image_shape=image_shape, of_one_camera=of_one_camera
+        )
         if len(images.images) < MIN_USER_IMAGES:
             raise InputError(
                 f"{config.data_file or config.image_dir}: holds {len(images.images)} "
@@ -69,13 +74,17 @@ def load_splits(
 
 
 def load_user_images(
-    config: DataConfig, *, image_shape: tuple[int, int, int]
+    config: DataConfig,
+    *,
+    image_shape: tuple[int, int, int],
+    of_one_camera: bool = False,
 ) -> ImageSet:
     """All images of a user's file or folder.
 
     Args:
       config: which file or folder.
       image_shape: (H, W, C) of the canvas; a folder's pictures are resized to it.
+      of_one_camera: whether they may not be stretched.
 
     Raises:
       InputError: if `config` names no file or folder, or it can't be read.
@@ -83,7 +92,9 @@ def load_user_images(
     if config.data_file is not None:
         return user_images.read_npz(config.data_file)
     if config.image_dir is not None:
-        return user_images.read_folder(config.image_dir, image_shape)
+        return user_images.read_folder(
+            config.image_dir, image_shape, of_one_camera=of_one_camera
+        )
     raise InputError(
         f"is {config.dataset!r}; expected {one_of(USER_SOURCES)}", field="dataset"
     )
@@ -178,20 +189,24 @@ def _read_split(
     import tensorflow_datasets as tfds
 
     num = builder.info.splits[split].num_examples
-    # At least one column, so that no array is empty.
-    most = max(*builder.builder_config.scenes.counts, 1)
+    most = builder.builder_config.scenes.max_objects
     shape = builder.info.features["image"].shape
+    features = builder.info.features["objects"].feature
+    names = _object_fields(features, details=details)
+    objects = {
+        name: np.zeros((num, most, *features[name].shape), features[name].np_dtype)
+        for name in names
+    }
     found = ImageSet(
         images=np.empty((num, *shape), np.uint8),
         counts=np.empty(num, np.int64),
-        boxes=np.zeros((num, most, 4), np.float32),
-        labels=np.zeros((num, most), np.int64) if details else None,
         segmentation=np.empty((num, *shape[:2]), np.uint8) if details else None,
+        **{field: objects[name] for name, field in names.items()},
     )
     wanted = {
         "image": True,
         "count": True,
-        "objects": {"bbox": True, "label": details},
+        "objects": dict.fromkeys(names, True),
         "segmentation": details,
     }
     dataset = builder.as_dataset(
@@ -202,11 +217,21 @@ def _read_split(
         end = start + len(batch["count"])
         found.images[start:end] = batch["image"]
         found.counts[start:end] = batch["count"]
-        for i, boxes in enumerate(batch["objects"]["bbox"], start):
-            found.boxes[i, : len(boxes)] = boxes
         if details:
             found.segmentation[start:end] = batch["segmentation"][..., 0]
-            for i, labels in enumerate(batch["objects"]["label"], start):
-                found.labels[i, : len(labels)] = labels
+        for name in names:
+            for i, values in enumerate(batch["objects"][name], start):
+                objects[name][i, : len(values)] = values
         start = end
     return found
+
+
+def _object_fields(features: Collection[str], *, details: bool) -> dict[str, str]:
+    """Fields of `ImageSet` for the features of an object that are to be read."""
+    fields = {"bbox": "boxes"}
+    on_table = "position" in features
+    if on_table:
+        fields |= {"position": "positions", "yaw": "yaws"}
+    if on_table or details:
+        fields["label"] = "labels"
+    return fields

@@ -61,7 +61,7 @@ def _arrange(
         boxes,
         [sprite.shape for sprite in sprites],
         segmentation,
-        np.array([sprite.color for sprite in sprites], np.uint8).reshape(-1, 3),
+        colors=np.array([sprite.color for sprite in sprites], np.uint8).reshape(-1, 3),
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from air_tf.config.checks import one_of
 from air_tf.errors import InputError
-from air_tf.images import MAX_FILE_PIXELS
+from air_tf.images import MAX_FILE_PIXELS, check_aspect
 from air_tf.structs import ImageSet
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -83,15 +83,22 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def read_folder(path: str | os.PathLike, image_shape: tuple[int, int, int]) -> ImageSet:
+def read_folder(
+    path: str | os.PathLike,
+    image_shape: tuple[int, int, int],
+    *,
+    of_one_camera: bool = False,
+) -> ImageSet:
     """Reads all PNG and JPEG files of a folder, sorted by name.
 
     Args:
       path: of the folder.
       image_shape: (H, W, C) of the canvas that pictures are resized to.
+      of_one_camera: whether the pictures may not be stretched, see `check_aspect`.
 
     Raises:
-      InputError: if the folder or one of its pictures can't be read.
+      InputError: if the folder or one of its pictures can't be read, or has another
+        aspect ratio although it may not be stretched.
     """
     try:
         files = sorted(
@@ -109,7 +116,10 @@ def read_folder(path: str | os.PathLike, image_shape: tuple[int, int, int]) -> I
         raise InputError(f"{path}: holds no {one_of(PICTURE_SUFFIXES)} file")
     images = np.empty((len(files), *image_shape), np.uint8)
     for i, file in enumerate(files):
-        images[i] = fit_picture(read_picture(file), image_shape)
+        picture = read_picture(file)
+        if of_one_camera:
+            check_aspect(picture.height, picture.width, image_shape, what=str(file))
+        images[i] = fit_picture(picture, image_shape)
     return ImageSet(images=images)
 
 

@@ -1,7 +1,7 @@
 """Scenes of coloured shapes."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,10 +69,13 @@ class Builder(SceneBuilder):
             "color": tfds.features.Tensor(shape=(3,), dtype=np.uint8),
         }
 
-    def _composers(self) -> dict[str, Callable[[int], Scene]]:
+    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
         return {
             split: functools.partial(
-                compose_sprites, self.builder_config.scenes, split=number
+                map,
+                functools.partial(
+                    compose_sprites, self.builder_config.scenes, split=number
+                ),
             )
             for number, split in enumerate(SPLITS)
         }
