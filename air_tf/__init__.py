@@ -4,26 +4,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from air_tf.config import AIR3DConfig as AIR3DConfig
     from air_tf.config import AIRConfig as AIRConfig
     from air_tf.config import DataConfig as DataConfig
     from air_tf.config import DifferenceConfig as DifferenceConfig
     from air_tf.config import RecurrentConfig as RecurrentConfig
     from air_tf.config import RunConfig as RunConfig
     from air_tf.config import TrainingConfig as TrainingConfig
+    from air_tf.config.tabletop import Tabletop as Tabletop
     from air_tf.deployment.edge import EdgeModel as EdgeModel
     from air_tf.errors import AirTFError as AirTFError
     from air_tf.errors import InputError as InputError
     from air_tf.inference.editing import SceneEditor as SceneEditor
     from air_tf.model.air import AIR as AIR
+    from air_tf.model.air3d import AIR3D as AIR3D
     from air_tf.runs import load_model as load_model
     from air_tf.structs import AIROutput as AIROutput
     from air_tf.structs import Scenes as Scenes
+    from air_tf.structs import Scenes3D as Scenes3D
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Imported on first use, so that code without TensorFlow does not import it.
 _HOMES = {
     "AIR": "air_tf.model.air",
+    "AIR3D": "air_tf.model.air3d",
+    "AIR3DConfig": "air_tf.config",
     "AIRConfig": "air_tf.config",
     "AIROutput": "air_tf.structs",
     "AirTFError": "air_tf.errors",
@@ -35,6 +41,8 @@ _HOMES = {
     "RunConfig": "air_tf.config",
     "SceneEditor": "air_tf.inference.editing",
     "Scenes": "air_tf.structs",
+    "Scenes3D": "air_tf.structs",
+    "Tabletop": "air_tf.config.tabletop",
     "TrainingConfig": "air_tf.config",
     "load_model": "air_tf.runs",
 }

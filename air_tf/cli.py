@@ -1,90 +1,19 @@
-"""Functions of the programs in `scripts/`: flags from settings, errors, logging."""
+"""Functions of the programs in `scripts/`: common flags, checks, errors, logging."""
 
-import dataclasses
 import logging as stdlib_logging
 import os
 import pathlib
 import re
 import sys
-import types
-import typing
 from collections.abc import Callable
-from typing import Any
 
 from absl import app, flags, logging
 
-from air_tf.config import (
-    INFERENCES,
-    OBJECTIVES,
-    PRESETS,
-    AIRConfig,
-    DataConfig,
-    RunConfig,
-    TrainingConfig,
-)
-from air_tf.config.checks import choice_name, one_of
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
 
-_PARTS = {"data": DataConfig, "training": TrainingConfig, "model": AIRConfig}
-# Settings that are one of several dataclasses, by the name of the choice.
-_CHOICES: dict[str, dict[str, Any]] = {"inference": INFERENCES, "objective": OBJECTIVES}
 # Flags of earlier versions, with their new names.
 _RENAMED = {"max_steps_per_image": "max_objects"}
-
-
-def define_run_flags() -> None:
-    """Defines --preset, and a flag for every setting, which overrides the preset."""
-    presets = "\n".join(f"{name}: {preset.reason}" for name, preset in PRESETS.items())
-    help = f"Named settings, which other flags override.\n{presets}"
-    flags.DEFINE_string("preset", "default", help)
-    for part in _PARTS.values():
-        define_setting_flags(part)
-    for name, choices in _CHOICES.items():
-        _define_choice_flags(name, choices)
-
-
-def define_setting_flags(part: type, default: str | None = None) -> None:
-    """Defines a flag for every field of a dataclass of settings.
-
-    Args:
-      part: the dataclass.
-      default: text that `--help` shows as the default; that of the field if omitted.
-    """
-    for field in dataclasses.fields(part):
-        _define(part, field, default=default)
-
-
-def _define_choice_flags(name: str, choices: dict[str, Any]) -> None:
-    """Defines flags for the fields of all choices. Choices may share a flag."""
-    users: dict[str, list[str]] = {}
-    for choice, part in choices.items():
-        for field in dataclasses.fields(part):
-            users.setdefault(field.name, []).append(choice)
-    for choice, part in choices.items():
-        for field in dataclasses.fields(part):
-            if choice == users[field.name][0]:
-                only_for = f"Only for --{name}={one_of(users[field.name])}. "
-                _define(part, field, prefix=only_for)
-
-
-def _define(part: type, field, *, prefix: str = "", default: str | None = None):
-    shown = default or field.default
-    if field.name in _CHOICES:
-        shown = choice_name(field.default, _CHOICES[field.name])
-    if isinstance(shown, tuple):
-        shown = ",".join(str(value) for value in shown) or "none"
-    text = prefix + field.metadata["help"]
-    if shown is not None:
-        text += f" Default: {shown}."
-    define: dict[type, Callable[..., Any]] = {
-        bool: flags.DEFINE_boolean,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-        tuple: flags.DEFINE_list,
-    }
-    define[_flag_type(part, field)](field.name, None, text)
 
 
 def define_data_dir() -> None:
@@ -131,83 +60,6 @@ def check_run_to_use() -> None:
         raise InputError(f"is {steps}; {expected}", field="max_objects")
 
 
-def run_config() -> RunConfig:
-    """The preset's settings, overridden by the flags that are given.
-
-    Raises:
-      InputError: for an invalid value, or a flag without effect.
-    """
-    name = flags.FLAGS.preset
-    if name not in PRESETS:
-        raise InputError(f"is {name!r}; expected {one_of(PRESETS)}", field="preset")
-    preset = PRESETS[name].config
-    config = RunConfig(
-        **{
-            name: dataclasses.replace(getattr(preset, name), **given)
-            for name, given in _given_parts(preset).items()
-        }
-    )
-    if flags.FLAGS.image_shape is not None and config.data.dataset != "folder":
-        raise InputError(
-            f"is {','.join(flags.FLAGS.image_shape)}; expected nothing unless "
-            "`dataset` is folder: other datasets determine the canvas",
-            field="image_shape",
-        )
-    return config
-
-
-def _given_parts(preset: RunConfig) -> dict[str, dict[str, Any]]:
-    """For every part of the settings, the fields that flags or choices override."""
-    parts = {}
-    for name, part in _PARTS.items():
-        given = given_settings(part)
-        for choice in _CHOICES:
-            if hasattr(getattr(preset, name), choice):
-                before = getattr(getattr(preset, name), choice)
-                given[choice] = _chosen(choice, before, given.get(choice))
-        parts[name] = given
-    return parts
-
-
-def _chosen(name: str, before: Any, chosen: str | None) -> Any:
-    """Settings of the choice named by a flag, or else of the preset's choice."""
-    choices = _CHOICES[name]
-    chosen = chosen or choice_name(before, choices)
-    if chosen not in choices:
-        raise InputError(f"is {chosen!r}; expected {one_of(choices)}", field=name)
-    part = choices[chosen]
-    fields = {field.name for field in dataclasses.fields(part)}
-    all_fields = {
-        field.name for other in choices.values() for field in dataclasses.fields(other)
-    }
-    for field in sorted(all_fields - fields):
-        if getattr(flags.FLAGS, field) is not None:
-            text = f"is given; expected nothing with `{name}` {chosen}"
-            raise InputError(text, field=field)
-    given = given_settings(part)
-    # If the preset has the same choice, its other settings are kept.
-    return dataclasses.replace(before if isinstance(before, part) else part(), **given)
-
-
-def given_settings(part: type) -> dict[str, Any]:
-    """The fields of a dataclass that flags set; a choice is given by its name."""
-    given = {}
-    for field in dataclasses.fields(part):
-        value = getattr(flags.FLAGS, field.name)
-        if value is not None:
-            if _flag_type(part, field) is tuple:
-                value = _numbers(part, field, value)
-            given[field.name] = value
-    return given
-
-
-def default_model_dir(config: RunConfig) -> str:
-    """The folder of a run if none is given: runs/DATASET-PRESET-SEED."""
-    dataset = config.data.dataset.replace("/", "-")
-    name = f"{dataset}-{flags.FLAGS.preset}-{config.training.seed}"
-    return os.path.join("runs", name)
-
-
 def expect_no_arguments(argv: list[str]) -> None:
     """Raises InputError for arguments that are not flags."""
     if argv:
@@ -238,30 +90,6 @@ def require_new_file(name: str) -> None:
         problem = f"can't be written: {folder} is not a writable folder"
     if problem:
         raise InputError(f"{path} {problem}", field=name)
-
-
-def _flag_type(part: type, field: dataclasses.Field) -> type:
-    """The type of a flag: without None, and str for a choice, which has a name."""
-    if field.name in _CHOICES:
-        return str
-    hint = typing.get_type_hints(part)[field.name]
-    if isinstance(hint, types.UnionType):
-        hint = next(h for h in typing.get_args(hint) if h is not type(None))
-    return typing.get_origin(hint) or hint
-
-
-def _numbers(part, field, texts) -> tuple:
-    item = typing.get_args(typing.get_type_hints(part)[field.name])[0]
-    if texts == ["none"]:
-        return ()
-    try:
-        return tuple(item(text) for text in texts)
-    except ValueError:
-        expected = "whole numbers" if item is int else "numbers"
-        raise InputError(
-            f"is {','.join(texts)!r}; expected {expected}, separated by commas",
-            field=field.name,
-        ) from None
 
 
 def run(main: Callable[[list[str]], int | None], *, resumes: bool = False) -> None:

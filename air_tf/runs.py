@@ -23,12 +23,13 @@ from typing import Any
 
 import keras
 
-from air_tf.config import RunConfig, differing_settings
+from air_tf.config import AIR3DConfig, RunConfig, differing_settings
 from air_tf.config.upgrade import VERSION, version_of
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.files import as_read_from_json, read_json, reading, replacing, write_json
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.model.saving import read_model
 from air_tf.structs import ImageSet
 
@@ -168,7 +169,22 @@ class RunDir:
             )
         return read_json(self.config_file)
 
-    def load_model(self) -> AIR:
+    def load_air(self) -> AIR:
+        """The trained model of two-dimensional scenes.
+
+        Raises:
+          InputError: if there is none, or it can't be read.
+        """
+        model = self.load_model()
+        if not isinstance(model, AIR):
+            raise InputError(
+                f"{self.path} is a run of 3D scenes; expected one of two-dimensional "
+                "scenes",
+                field=_FIELD,
+            )
+        return model
+
+    def load_model(self) -> AIR | AIR3D:
         """The trained model.
 
         Raises:
@@ -257,10 +273,16 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def make_model(config: RunConfig) -> AIR:
-    """A new model with the run's initial weights."""
+def make_model(config: RunConfig) -> AIR | AIR3D:
+    """A new model with the run's initial weights.
+
+    Raises:
+      InputError: for a renderer that can't be started.
+    """
     keras.utils.set_random_seed(config.training.seed)
     policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
+    if isinstance(config.model, AIR3DConfig):
+        return AIR3D.of_table(config.model, dtype=policy)
     return AIR(config.model, dtype=policy)
 
 
@@ -278,10 +300,11 @@ def load_images(
         image_shape=config.model.image_shape,
         data_dir=data_dir,
         with_details=with_details,
+        of_one_camera=isinstance(config.model, AIR3DConfig),
     )
 
 
-def load_model(path: str | os.PathLike) -> AIR:
+def load_model(path: str | os.PathLike) -> AIR | AIR3D:
     """The trained model of a run.
 
     Args:

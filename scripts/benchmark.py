@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from air_tf import InputError, cli
+from air_tf import InputError, cli, run_flags
 
 _MODES = {
     "reliability": "Train with many seeds.",
@@ -27,10 +27,11 @@ _MODES = {
     "edge": "Time every LiteRT format of a run.",
 }
 
-cli.define_run_flags()
+run_flags.define_run_flags()
 cli.define_model_dir()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
+flags.adopt_module_key_flags(run_flags)
 for mode, text in _MODES.items():
     flags.DEFINE_boolean(mode, False, text)
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train, from 0 on.", lower_bound=1)
@@ -61,9 +62,9 @@ def main(argv: list[str]) -> None:
         run = RunDir(flags.FLAGS.model_dir)
         _print("edge_speed", "edge", run, data_dir=flags.FLAGS.data_dir)
     elif chosen[0] == "step":
-        _print("step_speed", "step", cli.run_config())
+        _print("step_speed", "step", run_flags.run_config())
     elif chosen[0] == "scaling":
-        _print("step_scaling", "scaling", cli.run_config())
+        _print("step_scaling", "scaling", run_flags.run_config())
     else:
         _train(chosen[0])
 
@@ -75,7 +76,7 @@ def _print(module: str, name: str, *args: Any, **kwargs: Any) -> None:
 
 
 def _train(mode: str) -> None:
-    config = cli.run_config()
+    config = run_flags.run_config()
     if flags.FLAGS.seed is not None:
         raise InputError("is given; expected `seeds`, their number", field="seed")
     if mode == "objectives" and flags.FLAGS.objective is not None:

@@ -20,8 +20,8 @@ flags.DEFINE_enum(
     "float32",
     ["float32", "float16", "dynamic", "int8"],
     "Number format. float16: 16-bit weights. dynamic: 8-bit weights; smallest and "
-    "fastest. int8: 8-bit weights and activations of matrix products, for accelerators "
-    "that require them.",
+    "fastest. int8: 8-bit weights and activations of matrix products, and of "
+    "convolutions for 3D scenes; for accelerators that require them.",
 )
 flags.DEFINE_integer(
     "batch_size",
@@ -66,8 +66,7 @@ def main(argv):
     print(
         f"Compared with Keras on {agreement.num_images} held-out images: counts agree "
         f"on {agreement.count_agreement:.2%}, mean IoU of boxes "
-        f"{agreement.mean_iou:.4f}, mean error of codes {agreement.code_error:.2g} "
-        f"(standard deviation of codes {agreement.code_scale:.2g})"
+        f"{agreement.mean_iou:.4f}, {agreement.of_objects()}"
     )
     print(f"Wrote {flags.FLAGS.output}")
 

@@ -11,13 +11,14 @@ Run the same command again to resume.
 
 from absl import flags
 
-from air_tf import InputError, cli
+from air_tf import InputError, cli, run_flags
 from studies.few_labels.config import FewLabelsConfig
 
-cli.define_run_flags()
-cli.define_setting_flags(FewLabelsConfig)
+run_flags.define_run_flags()
+run_flags.define_setting_flags(FewLabelsConfig)
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
+flags.adopt_module_key_flags(run_flags)
 flags.DEFINE_integer("seeds", 3, "Number of seeds: 0, 1, ...", lower_bound=1)
 flags.DEFINE_list(
     "num_labels",
@@ -30,8 +31,8 @@ flags.DEFINE_string("output_dir", None, "Folder for runs and results.")
 
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    config = cli.run_config()
-    settings = FewLabelsConfig(**cli.given_settings(FewLabelsConfig))
+    config = run_flags.run_config()
+    settings = FewLabelsConfig(**run_flags.given_settings(FewLabelsConfig))
     if flags.FLAGS.seed is not None:
         raise InputError("is given; expected `seeds`, a number", field="seed")
     cli.require("output_dir", "a folder for the runs and results")

@@ -3,7 +3,8 @@
     python scripts/edge_predict.py --model=air.tflite picture.png ...
 
 The model is a file written by convert.py. Needs only numpy, Pillow and ai-edge-litert.
-A picture that can't be read is reported; the others are still processed.
+With --output_dir, a model of 3D scenes also gets objects.csv, with a row for each
+object. A picture that can't be read is reported; the others are still processed.
 """
 
 # argparse instead of air_tf.cli, because devices do not have absl.
@@ -11,10 +12,9 @@ import argparse
 import re
 import sys
 
-from air_tf.data.user_images import fit_picture
 from air_tf.deployment import EdgeModel
 from air_tf.errors import AirTFError
-from air_tf.inference.predict import predict_files
+from air_tf.inference.predict import of_pictures, predict_files
 from air_tf.inference.printing import report_predictions
 
 
@@ -36,9 +36,7 @@ def main() -> int:
     try:
         model = EdgeModel(given.model)
         predictions = predict_files(
-            lambda path, picture: model.infer(
-                fit_picture(picture, model.image_shape)[None]
-            ),
+            of_pictures(model.infer, model.image_shape, model.kinds),
             given.images,
             given.output_dir,
             overwrite=given.overwrite,

@@ -9,15 +9,16 @@ r"""Evaluates a run on held-out images. Prints a table, writes JSON and a report
 
 from absl import flags
 
-from air_tf import InputError, cli
+from air_tf import InputError, cli, run_flags
 from air_tf.config import DataConfig
 from air_tf.data.scenes import SPLITS
 
-cli.define_setting_flags(DataConfig, default="that of the run")
+run_flags.define_setting_flags(DataConfig, default="that of the run")
 cli.define_run_to_use()
 cli.define_overwrite()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
+flags.adopt_module_key_flags(run_flags)
 flags.DEFINE_enum(
     "split",
     "test",
@@ -72,7 +73,7 @@ def main(argv):
 
     evaluation = evaluate_run(
         RunDir(flags.FLAGS.model_dir),
-        cli.given_settings(DataConfig),
+        run_flags.given_settings(DataConfig),
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
         max_objects=flags.FLAGS.max_objects,

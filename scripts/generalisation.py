@@ -11,19 +11,20 @@ form needs more training steps: their number is that of --preset=recurrent, unle
 
 from absl import flags
 
-from air_tf import InputError, cli
+from air_tf import InputError, cli, run_flags
 from air_tf.config import PRESETS, RunConfig, TrainingConfig
 
-cli.define_run_flags()
+run_flags.define_run_flags()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
+flags.adopt_module_key_flags(run_flags)
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train: 0, 1, ...", lower_bound=1)
 flags.DEFINE_string("output_dir", None, "Folder for runs and results.")
 
 
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    config = cli.run_config()
+    config = run_flags.run_config()
     if flags.FLAGS.seed is not None:
         raise InputError("is given; expected `seeds`, a number", field="seed")
     if flags.FLAGS.inference is not None:

@@ -3,9 +3,12 @@
     python scripts/predict.py --model_dir=RUN --output_dir=D picture.png ...
 
 Writes a JSON file for each picture, and the picture with the boxes drawn. Without
---output_dir, prints the JSON. A picture that can't be read is reported; the others are
-still processed.
+--output_dir, prints the JSON. For a run of 3D scenes, also writes objects.csv, with a
+row for each object. A picture that can't be read is reported; the others are still
+processed.
 """
+
+import functools
 
 from absl import flags
 
@@ -21,19 +24,18 @@ def main(paths):
         raise InputError("no picture is given; expected PNG or JPEG files")
     cli.check_run_to_use()
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
-    from air_tf.data.user_images import fit_picture
-    from air_tf.inference.predict import predict_files
+    from air_tf.inference.predict import of_pictures, predict_files
     from air_tf.inference.printing import report_predictions
+    from air_tf.inference.tabletop import kinds_of
     from air_tf.runs import RunDir
 
     air = RunDir(flags.FLAGS.model_dir).load_model()
-
-    def infer(path, picture):
-        image = fit_picture(picture, air.config.image_shape)
-        return air.infer(image[None], max_objects=flags.FLAGS.max_objects)
-
+    infer = functools.partial(air.infer, max_objects=flags.FLAGS.max_objects)
     predictions = predict_files(
-        infer, paths, flags.FLAGS.output_dir, overwrite=flags.FLAGS.overwrite
+        of_pictures(infer, air.config.image_shape, kinds_of(air.config)),
+        paths,
+        flags.FLAGS.output_dir,
+        overwrite=flags.FLAGS.overwrite,
     )
     return 0 if report_predictions(predictions, cli.in_flags) else 1
 

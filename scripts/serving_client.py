@@ -4,9 +4,10 @@
     python scripts/serving_client.py --server=localhost:8501 --protocol=rest a.png
 
 Prints JSON, one line for each picture. With --output_dir, writes a JSON file for each
-picture, and the picture with the boxes drawn. A picture that can't be read or that the
-server refuses is reported; the others are still processed. If the server does not
-answer, the program ends. Needs the extra: pip install '.[serving]'
+picture, and the picture with the boxes drawn; for 3D scenes also objects.csv, with a
+row for each object. A picture that can't be read or that the server refuses is
+reported; the others are still processed. If the server does not answer, the program
+ends. Needs the extra: pip install '.[serving]'
 """
 
 from absl import flags

@@ -10,11 +10,12 @@ command again to resume an interrupted training.
 
 from absl import flags
 
-from air_tf import cli
+from air_tf import cli, run_flags
 
-cli.define_run_flags()
+run_flags.define_run_flags()
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
+flags.adopt_module_key_flags(run_flags)
 flags.DEFINE_string(
     "model_dir",
     None,
@@ -24,12 +25,12 @@ flags.DEFINE_string(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    config = cli.run_config()
+    config = run_flags.run_config()
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
 
-    model_dir = flags.FLAGS.model_dir or cli.default_model_dir(config)
+    model_dir = flags.FLAGS.model_dir or run_flags.default_model_dir(config)
     evaluation = train(config, model_dir, data_dir=flags.FLAGS.data_dir)
     print(f"\nFigures on held-out images ({evaluation.dataset}, {evaluation.split}):")
     print(format_table(evaluation))

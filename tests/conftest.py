@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from air_tf.config import (
+    AIR3DConfig,
     AIRConfig,
     DataConfig,
     DifferenceConfig,
@@ -23,8 +24,11 @@ from air_tf.config import (
     RunConfig,
     TrainingConfig,
 )
+from air_tf.config.objectives import KindEnumerationConfig
+from air_tf.config.tabletop import TABLETOPS
 from air_tf.data.pool_scenes import compose_scene
 from air_tf.data.scene_config import SceneConfig
+from air_tf.structs import ImageSet
 
 # Beside those that use `learnt_run`.
 _TRAINING_FILES = (
@@ -34,6 +38,7 @@ _TRAINING_FILES = (
     "test_generalisation.py",
     "test_scripts.py",
     "test_train.py",
+    "test_train3d.py",
 )
 
 
@@ -84,6 +89,94 @@ def recurrent_config(small_config):
     """The same in the recurrent form."""
     form = RecurrentConfig(recurrent_units=8)
     return dataclasses.replace(small_config, inference=form)
+
+
+@pytest.fixture(scope="session")
+def table_config():
+    """A model of three kinds: the yaw of two of them can be seen."""
+    return AIR3DConfig(
+        tabletop=TABLETOPS["one"],
+        image_shape=(16, 16, 3),
+        look_channels=(4, 8),
+        presence_units=(8,),
+        glimpse_size=(8, 8),
+        glimpse_channels=(4, 8),
+        glimpse_units=(16, 8),
+        likelihood_scale=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def table_scenes():
+    """Draws scenes on a table."""
+
+    def draw(config, num, counts=(0, 1, 2, 3), *, split=0):
+        """An `ImageSet` of `num` scenes for a model of that config."""
+        from air_tf.data import tabletop_painters, tabletop_scenes
+        from air_tf.data.scene_config import TabletopSceneConfig
+
+        settings = TabletopSceneConfig(
+            counts=counts,
+            canvas_size=config.image_shape[:2],
+            tabletop=config.tabletop,
+            blur=config.blur,
+        )
+        scenes = tabletop_scenes.draw(
+            tabletop_painters.analytic_painter(settings),
+            [tabletop_scenes.arrange(settings, i, split=split) for i in range(num)],
+        )
+        most = settings.max_objects
+        columns = {"boxes": (4,), "labels": (), "positions": (2,), "yaws": ()}
+        known = {
+            name: np.zeros((num, most, *shape), np.float32)
+            for name, shape in columns.items()
+        }
+        known["labels"] = known["labels"].astype(np.int64)
+        for i, scene in enumerate(scenes):
+            for name, values in known.items():
+                values[i, : len(scene.labels)] = getattr(scene, name)
+        return ImageSet(
+            images=np.stack([scene.image for scene in scenes]),
+            counts=np.array([len(scene.labels) for scene in scenes]),
+            segmentation=np.stack([scene.segmentation[..., 0] for scene in scenes]),
+            **known,
+        )
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def table_inference():
+    """Makes up what the attend loop may have found on a table."""
+
+    def random(config, num, steps, seed=0):
+        import tensorflow as tf
+
+        from air_tf.structs import Inference3D, NormalParams
+
+        rng = np.random.default_rng(seed)
+        kinds, (height, width) = config.num_kinds, config.image_shape[:2]
+
+        def normal(*shape):
+            return tf.constant(rng.normal(size=(num, steps, *shape)), tf.float32)
+
+        def params(loc):
+            return NormalParams(loc, 0.05 + 0.2 * tf.sigmoid(normal(*loc.shape[2:])))
+
+        position, phase = 0.5 * normal(2), normal(kinds)
+        return Inference3D(
+            presence_logits=normal(),
+            z_pres=tf.ones([num, steps]),
+            q_position_params=params(position + 0.05 * normal(2)),
+            position=position,
+            kind_logits=normal(kinds),
+            q_phase_params=params(phase + 0.05 * normal(kinds)),
+            phase=phase,
+            mask=tf.sigmoid(normal(height, width)),
+            num_trips=tf.fill([num], steps),
+        )
+
+    return random
 
 
 @pytest.fixture
@@ -139,3 +232,44 @@ def exported(learnt_run, tmp_path_factory):
     base = tmp_path_factory.mktemp("exports") / "air"
     export(learnt_run, base)
     return base
+
+
+@pytest.fixture(scope="session")
+def tabletop_run(table_config, table_scenes, tmp_path_factory):
+    """A run of 3D scenes, untrained, whose model finds 0 to 3 objects of all kinds."""
+    import keras
+
+    from air_tf.files import write_json
+    from air_tf.model.air3d import AIR3D
+    from air_tf.runs import RunDir
+
+    keras.utils.set_random_seed(0)
+    air = AIR3D.of_table(table_config)
+    images, counts, *_ = table_scenes(table_config, 120)
+    # What the networks say of objects differs little at first.
+    found = air(images)
+    _spread(air.attend._presence._mlp, slice(0, 1), found.presence_logits[counts > 0])
+    _spread(air.attend._read._outputs, slice(4, 7), found.kind_logits[counts > 0])
+    run = RunDir(tmp_path_factory.mktemp("tabletop") / "run")
+    run.path.mkdir()
+    file = run.path.parent / "scenes.npz"
+    np.savez(file, image=images, count=counts)
+    config = RunConfig(
+        model=table_config,
+        data=DataConfig(dataset="file", data_file=str(file)),
+        training=TrainingConfig(objective=KindEnumerationConfig()),
+    )
+    write_json(run.config_file, config.to_dict())
+    write_json(run.metrics_json, {"num_images": 12, "kind_accuracy": 0.25})
+    air.save(run.model_file)
+    return run
+
+
+def _spread(network, columns, logits):
+    """Gives outputs of an `MLP`, which are `logits`, median 0 and deviation 4."""
+    kernel, bias = network._output.get_weights()
+    logits = np.reshape(logits, (-1, kernel[:, columns].shape[1]))
+    gain = 4.0 / logits.std(axis=0)
+    kernel[:, columns] *= gain
+    bias[columns] = gain * (bias[columns] - np.median(logits, axis=0))
+    network._output.set_weights([kernel, bias])

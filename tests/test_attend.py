@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from air_tf.config import DifferenceConfig
 from air_tf.model.air import AIR
-from air_tf.model.attend import ENDED_LOGIT, LOOPS
+from air_tf.model.loop import ENDED_LOGIT, LOOPS
 
 
 def _set_presence(air, kernel, bias):

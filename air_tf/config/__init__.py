@@ -6,6 +6,7 @@ from air_tf.config.model import (
     DifferenceConfig,
     RecurrentConfig,
 )
+from air_tf.config.model3d import AIR3DConfig
 from air_tf.config.objectives import (
     OBJECTIVES,
     ConcreteConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "INFERENCES",
     "OBJECTIVES",
     "PRESETS",
+    "AIR3DConfig",
     "AIRConfig",
     "ConcreteConfig",
     "DataConfig",

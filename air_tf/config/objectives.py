@@ -143,6 +143,80 @@ class IWAEConfig(_ParticlesConfig):
     """The importance-weighted bound of K samples, with the count summed out."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TabletopObjectiveConfig(ObjectiveConfig):
+    """What objectives of 3D scenes share.
+
+    Blur and likelihood scale fall during training: see `air_tf.objectives.annealing`.
+    """
+
+    initial_blur: float = setting(
+        1.0, "Width of the objects' edges at the start of training, in pixels."
+    )
+    blur_share: float = setting(
+        0.12, "Share of the training steps in which it falls to --blur."
+    )
+    initial_likelihood_scale: float = setting(
+        0.2, "Standard deviation of a pixel at the start of training."
+    )
+    scale_share: float = setting(
+        0.2, "Share of the training steps in which it falls to --likelihood_scale."
+    )
+    max_gradient_norm: float = setting(
+        10.0, "Norm to which the gradient of all weights is clipped."
+    )
+    mask_loss_weight: float = setting(
+        1.0, "Weight of the squared errors of the masks' pixels."
+    )
+
+    def __post_init__(self):
+        for name in (
+            "initial_blur",
+            "initial_likelihood_scale",
+            "max_gradient_norm",
+            "mask_loss_weight",
+        ):
+            checks.require_positive(self, name)
+        for name in ("blur_share", "scale_share"):
+            checks.require_share(self, name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KindEnumerationConfig(TabletopObjectiveConfig):
+    """For 3D scenes: the bound with the count and the kinds summed out exactly."""
+
+    explore_share: float = setting(
+        0.2,
+        "Share of the training steps in which counts above 0 keep a weight although "
+        "they explain less.",
+    )
+    posterior_loss_weight: float = setting(
+        20.0,
+        "Weight of the cross-entropy losses that train q(n) and q(kind) on their "
+        "posterior.",
+    )
+    yaw_proposals: int = setting(
+        12,
+        "Yaws tried for one object of each image in a training step; q(yaw) learns "
+        "the one that explains most. 0: yaws learn from the gradient alone.",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require_positive(self, "posterior_loss_weight")
+        checks.require_share(self, "explore_share")
+        checks.require_int(self, "yaw_proposals", 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KindNVILConfig(TabletopObjectiveConfig, NVILConfig):
+    """For 3D scenes: NVIL for count and kind, as in the paper."""
+
+    def __post_init__(self):
+        TabletopObjectiveConfig.__post_init__(self)
+        NVILConfig.__post_init__(self)
+
+
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "enumeration": EnumerationConfig,
     "nvil": NVILConfig,
@@ -150,7 +224,13 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "vimco": VIMCOConfig,
     "concrete": ConcreteConfig,
     "iwae": IWAEConfig,
+    "kind_enumeration": KindEnumerationConfig,
+    "kind_nvil": KindNVILConfig,
 }
+
+
+# Those of 3D scenes; the others are of two-dimensional ones.
+OBJECTIVES_3D = ("kind_enumeration", "kind_nvil")
 
 
 def objective_name(config: ObjectiveConfig) -> str:

@@ -1,10 +1,14 @@
 """Presets: named settings, one for each row of results in the documentation."""
 
+import dataclasses
 from typing import NamedTuple
 
 from air_tf.config.model import AIRConfig, RecurrentConfig
-from air_tf.config.objectives import NVILConfig
+from air_tf.config.model3d import AIR3DConfig
+from air_tf.config.objectives import KindEnumerationConfig, NVILConfig
+from air_tf.config.renderers import BlackBoxConfig
 from air_tf.config.run import DataConfig, RunConfig, TrainingConfig
+from air_tf.config.tabletop import TABLETOPS
 
 
 class Preset(NamedTuple):
@@ -15,6 +19,21 @@ class Preset(NamedTuple):
 def _dataset(name: str, **model) -> RunConfig:
     return RunConfig(model=AIRConfig(**model), data=DataConfig(dataset=name))
 
+
+def _tabletop(name: str, training: TrainingConfig, **model) -> RunConfig:
+    return RunConfig(
+        model=AIR3DConfig(tabletop=TABLETOPS[name], **model),
+        data=DataConfig(dataset=f"tabletop/{name}"),
+        training=training,
+    )
+
+
+_TRAINING_3D = TrainingConfig(
+    objective=KindEnumerationConfig(),
+    steps=600,
+    learning_rate=1e-3,
+    steps_per_evaluation=200,
+)
 
 # For digits of half the size relative to the canvas.
 _SMALL_WINDOWS = {
@@ -99,4 +118,50 @@ PRESETS = {
         "training; docs/differences-from-the-paper.md lists what still differs. Takes "
         "hours.",
     ),
+    "primitives": Preset(
+        _tabletop("primitives", _TRAINING_3D),
+        "3D scenes: up to three of cube, sphere and cylinder on a table.",
+    ),
+    "primitives_one_colour": Preset(
+        _tabletop("primitives_one_colour", _TRAINING_3D),
+        "The same settings, on objects that differ only in their shape.",
+    ),
+    "one": Preset(
+        _tabletop(
+            "one",
+            dataclasses.replace(
+                _TRAINING_3D,
+                objective=KindEnumerationConfig(yaw_proposals=0),
+                batch_size=32,
+                jit_compile=False,
+            ),
+            renderer=BlackBoxConfig(),
+            max_objects=1,
+        ),
+        "3D scenes of one object, drawn by a renderer without gradients, as in the "
+        "paper. Each picture it draws costs time: half the batch, and no proposals, "
+        "which these kinds do not need.",
+    ),
+    "crockery": Preset(
+        _tabletop(
+            "crockery",
+            dataclasses.replace(_TRAINING_3D, steps=1200),
+            glimpse_size=(30, 30),
+            look_pooling=2,
+        ),
+        "3D scenes of plates, cups and pans, whose handles are thin: larger pictures "
+        "and glimpses, more training steps; the search sees half the resolution.",
+    ),
 }
+
+
+def preset_of(dataset: str | None) -> str:
+    """The name of the preset for a dataset if none is chosen.
+
+    Scenes of `tabletop` need the model of 3D scenes; all others get the defaults.
+    """
+    name, _, config = (dataset or "").partition("/")
+    if name != "tabletop":
+        return "default"
+    found = [preset for preset in TABLETOPS if config.startswith(preset)]
+    return max(found, key=len, default="primitives")

@@ -8,7 +8,14 @@ from air_tf.config import checks, upgrade
 from air_tf.config.checks import setting
 from air_tf.config.datasets import BUILDERS, USER_SOURCES
 from air_tf.config.model import INFERENCES, AIRConfig
-from air_tf.config.objectives import OBJECTIVES, EnumerationConfig, ObjectiveConfig
+from air_tf.config.model3d import AIR3DConfig
+from air_tf.config.objectives import (
+    OBJECTIVES,
+    OBJECTIVES_3D,
+    EnumerationConfig,
+    ObjectiveConfig,
+)
+from air_tf.config.renderers import BlackBoxConfig
 from air_tf.errors import InputError
 
 
@@ -52,7 +59,8 @@ class TrainingConfig:
     objective: ObjectiveConfig = setting(
         EnumerationConfig(),
         "The bound that is maximised, and the estimator of its gradient: "
-        f"{checks.one_of(OBJECTIVES)}.",
+        f"{checks.one_of(name for name in OBJECTIVES if name not in OBJECTIVES_3D)}; "
+        f"for 3D scenes {checks.one_of(OBJECTIVES_3D)}.",
     )
     steps: int = setting(2700, "Number of training steps.")
     batch_size: int = setting(64, "Number of images in a training step.")
@@ -125,18 +133,41 @@ class TrainingConfig:
 class RunConfig:
     """All settings of a run."""
 
-    model: AIRConfig = AIRConfig()
+    model: AIRConfig | AIR3DConfig = AIRConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
         # Refuses what does not go with the form of inference.
         _ = self.objective
+        if not isinstance(self.model, AIR3DConfig):
+            return
+        if (
+            isinstance(self.model.renderer, BlackBoxConfig)
+            and self.training.jit_compile
+        ):
+            raise InputError(
+                "is true; expected false with `renderer` black_box, which runs in "
+                "another process",
+                field="jit_compile",
+            )
 
     @property
     def objective(self) -> ObjectiveConfig:
         """Settings of the objective, with the defaults for settings that are None."""
         objective = self.training.objective
+        chosen = checks.choice_name(objective, OBJECTIVES)
+        if isinstance(self.model, AIR3DConfig):
+            if chosen in OBJECTIVES_3D:
+                return objective
+            expected = f"{checks.one_of(OBJECTIVES_3D)} for 3D scenes"
+            raise InputError(f"is {chosen}; expected {expected}", field="objective")
+        if chosen in OBJECTIVES_3D:
+            others = [name for name in OBJECTIVES if name not in OBJECTIVES_3D]
+            raise InputError(
+                f"is {chosen}, for 3D scenes; expected {checks.one_of(others)}",
+                field="objective",
+            )
         if not isinstance(objective, EnumerationConfig):
             return objective
         name = checks.choice_name(self.model.inference, INFERENCES)
@@ -172,7 +203,8 @@ class RunConfig:
         """
         parts = upgrade.run_settings(values)
         # First, since the form of inference chooses defaults of the objective.
-        model = AIRConfig.from_dict(parts["model"])
+        form = AIR3DConfig if "tabletop" in parts["model"] else AIRConfig
+        model = form.from_dict(parts["model"])
         training = parts["training"]
         training["objective"] = checks.from_choice(
             training.get("objective"), OBJECTIVES, field="objective"
@@ -195,11 +227,15 @@ def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
       found: of the run that exists.
 
     Returns:
-      For each setting, its name and both values, as text for a message.
+      For each setting, its name and both values, as text for a message; of a scene,
+      only the name.
     """
     wanted, found = _flat(wanted), _flat(found)
     return [
-        f"{name} (there {found.get(name)!r}, here {wanted.get(name)!r})"
+        # The description of a scene is longer than a message.
+        name
+        if name == "tabletop"
+        else f"{name} (there {found.get(name)!r}, here {wanted.get(name)!r})"
         for name in sorted({*wanted, *found})
         if name not in ("data_file", "image_dir")
         and wanted.get(name) != found.get(name)
@@ -211,7 +247,7 @@ def _flat(values: Mapping) -> dict[str, Any]:
     flat = {}
     for part in ("model", "data", "training"):
         for name, value in values.get(part, {}).items():
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and name != "tabletop":
                 flat[name] = value.get("name")
                 flat |= {key: one for key, one in value.items() if key != "name"}
             else:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from air_tf.evaluation import metrics
+from air_tf.evaluation import figures, metrics
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.images import batches
 from air_tf.inference.steps import errors_by_step
@@ -16,8 +16,6 @@ from air_tf.objectives.bound import TERMS, log_normal
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet, Scenes
 
-# The thresholds that COCO averages over (Lin et al. 2014).
-_MIN_IOUS = [0.5 + 0.05 * i for i in range(10)]
 _ERRORS = ("reconstruction_error", "empty_canvas_error")
 
 
@@ -86,15 +84,14 @@ def evaluate(
         likelihood_constant=_likelihood_constant(air),
         count_prior="fitted" if fitted_count else "training",
         reconstruction_error_by_step=(step_totals / num).tolist() if by_step else None,
-        **_counts(images.counts, scenes, np.concatenate(sampled_counts)),
-        generated_count_distance=_generated_distance(air, images.counts, steps),
-        **_boxes(images, scenes),
-        foreground_ari=_mean([ari for ari in aris if ari is not None]),
+        **figures.count_figures(images.counts, scenes, np.concatenate(sampled_counts)),
+        generated_count_distance=figures.generated_count_distance(
+            images.counts,
+            air.generative.count_prior(steps, fitted=True).probs_parameter().numpy(),
+        ),
+        **figures.box_figures(images, scenes),
+        foreground_ari=figures.mean(aris),
     )
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def _likelihood_constant(air: AIR) -> float:
@@ -120,49 +117,3 @@ def _sampled_bound(air, images, seed, steps, fitted_count):
     )
     terms = {name: getattr(objective, name) for name in TERMS}
     return terms, tf.cast(tf.reduce_sum(output.inference.z_pres, axis=1), tf.int64)
-
-
-def _counts(true: np.ndarray | None, scenes: Scenes, sampled) -> dict[str, Any]:
-    inferred, most = scenes.num_objects, scenes.presence_probs.shape[1]
-    figures = {
-        "num_objects_histogram": np.bincount(inferred, minlength=most + 1).tolist(),
-        "mean_num_objects": float(inferred.mean()),
-    }
-    if true is None:
-        return figures
-    correct = true == inferred
-    error, bins = metrics.calibration(scenes.num_objects_probs.max(axis=1), correct)
-    confusions = [metrics.count_confusion(true, n, most) for n in (inferred, sampled)]
-    return figures | {
-        "count_accuracy": float(correct.mean()),
-        "count_accuracy_sampled": float((true == sampled).mean()),
-        "count_confusion": confusions[0].tolist(),
-        "count_confusion_sampled": confusions[1].tolist(),
-        "mean_abs_count_error": float(np.abs(true - inferred).mean()),
-        "expected_calibration_error": error,
-        "reliability": bins,
-    }
-
-
-def _generated_distance(air: AIR, true: np.ndarray | None, steps: int) -> float | None:
-    if true is None:
-        return None
-    generated = air.generative.count_prior(steps, fitted=True).probs_parameter().numpy()
-    found = np.bincount(true, minlength=len(generated)) / len(true)
-    generated = np.pad(generated, (0, len(found) - len(generated)))
-    return float(0.5 * np.abs(generated - found).sum())
-
-
-def _boxes(images: ImageSet, scenes: Scenes) -> dict[str, Any]:
-    if images.boxes is None or images.counts is None:
-        return {}
-    true = [b[:n] for b, n in zip(images.boxes, images.counts, strict=True)]
-    n_found = scenes.num_objects
-    found = [b[:n] for b, n in zip(scenes.boxes, n_found, strict=True)]
-    confidence = [p[:n] for p, n in zip(scenes.presence_probs, n_found, strict=True)]
-    precisions = metrics.average_precisions(true, found, confidence, _MIN_IOUS)
-    return {
-        "mean_iou": metrics.mean_iou(true, found),
-        "ap_50": None if precisions is None else float(precisions[0]),
-        "ap_50_95": None if precisions is None else float(precisions.mean()),
-    }

@@ -5,17 +5,20 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from air_tf.config import DataConfig, RunConfig
+from air_tf.config import AIR3DConfig, DataConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.diagnosis import diagnose
-from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.evaluation.probe import labelled_codes, linear_probe
 from air_tf.evaluation.report import report
 from air_tf.files import replacing
+from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
+from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images
 from air_tf.structs import ImageSet
 
@@ -64,7 +67,7 @@ def evaluate_run(
     dataset = config.data.dataset
     train = None
     if dataset in USER_SOURCES:
-        images, split = _own_images(run, config.data, split, shape)
+        images, split = _own_images(run, config, split, shape)
     else:
         wanted = list(dict.fromkeys((split, "train")))
         splits = load_images(config, wanted, data_dir=data_dir, with_details=wanted)
@@ -74,11 +77,18 @@ def evaluate_run(
             f"images of {dataset} are {_by(images.images.shape[1:])}; the model of "
             f"{run.path} expects {_by(shape)}"
         )
-    evaluation = evaluate(
-        air, images, max_objects=max_objects, fitted_count=fitted_count, by_step=True
-    )
+    if num_samples is not None and isinstance(air, AIR3D):
+        raise InputError("is iwae; expected elbo for 3D scenes", field="bound")
+    with renderer_errors():
+        evaluation = evaluate_model(
+            air,
+            images,
+            max_objects=max_objects,
+            fitted_count=fitted_count,
+            by_step=True,
+        )
     added: dict[str, Any] = {"dataset": dataset, "split": split}
-    if num_samples is not None:
+    if num_samples is not None and isinstance(air, AIR):
         added["num_samples"] = num_samples
         added["iwae"] = iwae_bound(
             air,
@@ -87,7 +97,7 @@ def evaluate_run(
             max_objects=max_objects,
             fitted_count=fitted_count,
         )
-    if train is not None and split != "train":
+    if train is not None and split != "train" and isinstance(air, AIR):
         probe = linear_probe(
             *(labelled_codes(air, part, max_objects) for part in (train, images))
         )
@@ -107,10 +117,14 @@ def _with_data(config: RunConfig, data: Mapping[str, str]) -> RunConfig:
 
 
 def _own_images(
-    run: RunDir, config: DataConfig, split: str, shape: tuple[int, int, int]
+    run: RunDir, config: RunConfig, split: str, shape: tuple[int, int, int]
 ) -> tuple[ImageSet, str]:
     """A split of the user's images if the run was trained on them, else all images."""
-    everything = sources.load_user_images(config, image_shape=shape)
+    everything = sources.load_user_images(
+        config.data,
+        image_shape=shape,
+        of_one_camera=isinstance(config.model, AIR3DConfig),
+    )
     trained_on = sources.split_user_images(everything, "train")
     if sources.fingerprint(trained_on) == run.read_data_fingerprint():
         return sources.split_user_images(everything, split), split

@@ -54,6 +54,14 @@ class Evaluation:
         al. 2014).
       foreground_ari: adjusted Rand index of pixels, grouped by the object that is
         brightest there; mean over images with two or more objects.
+      kind_accuracy: 3D scenes: share of the true objects that are found with their
+        kind, see `metrics3d.match`.
+      position_error: 3D scenes: median distance of a true position and the inferred
+        one, as a share of the table's width.
+      position_error_mean: its mean.
+      yaw_error: 3D scenes: for each kind whose yaw can be seen, the median angle
+        between the true yaw and the inferred one, in degrees, over objects whose kind
+        is right. The angle is at most 180 degrees over the symmetry of the kind.
       dataset: name of the dataset.
       split: of the dataset; "all" for the user's images that the model was not trained
         on.
@@ -94,6 +102,10 @@ class Evaluation:
     ap_50: float | None = None
     ap_50_95: float | None = None
     foreground_ari: float | None = None
+    kind_accuracy: float | None = None
+    position_error: float | None = None
+    position_error_mean: float | None = None
+    yaw_error: dict[str, float] | None = None
     dataset: str | None = None
     split: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)

@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.evaluation.table import table_rows
 from air_tf.images import batches
+from air_tf.inference.explain import explain
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
-from air_tf.structs import ImageSet, Scenes
+from air_tf.structs import Explanation, ImageSet
 from air_tf.visualization import pictures
 
 _NUM_PICTURES = 8
@@ -35,7 +37,9 @@ class _Group(NamedTuple):
     explained: tuple[float, float] | None = None  # smallest and largest, `_explained`
 
 
-def report(air: AIR, images: ImageSet, evaluation: Evaluation, title: str) -> str:
+def report(
+    air: AIR | AIR3D, images: ImageSet, evaluation: Evaluation, title: str
+) -> str:
     """Renders the page.
 
     Args:
@@ -93,9 +97,9 @@ def _reliability_diagram(evaluation: Evaluation) -> Figure | None:
     return figure
 
 
-def _groups(air: AIR, images: ImageSet, max_objects: int) -> list[_Group]:
+def _groups(air: AIR | AIR3D, images: ImageSet, max_objects: int) -> list[_Group]:
     """Best, typical and worst images, of those with true or inferred objects."""
-    scenes = air.infer(images.images, max_objects=max_objects)
+    scenes = explain(air, images.images, max_objects)
     explained = np.concatenate(
         [
             _explained(batch, scenes.canvas[part])
@@ -128,14 +132,14 @@ def _groups(air: AIR, images: ImageSet, max_objects: int) -> list[_Group]:
 
 
 def _reconstructions(
-    images: ImageSet, scenes: Scenes, chosen: np.ndarray
+    images: ImageSet, scenes: Explanation, chosen: np.ndarray
 ) -> str | None:
     if not len(chosen):
         return None
     return _to_base64(
         pictures.reconstructions(
             images.images[chosen],
-            Scenes(*(field[chosen] for field in scenes)),
+            Explanation(*(field[chosen] for field in scenes)),
             None if images.counts is None else images.counts[chosen],
         )
     )

@@ -66,6 +66,19 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
             _number(e.foreground_ari, ".3f"),
         ),
     ]
+    if e.kind_accuracy is not None:
+        rows += [
+            Row("objects found with their kind", _number(e.kind_accuracy, ".2%")),
+            Row(
+                "position error, share of the table's width, median",
+                _number(e.position_error, ".2%"),
+            ),
+            Row("mean", _number(e.position_error_mean, ".2%"), 1),
+        ]
+        rows += [
+            Row(f"yaw error of {kind}, degrees, median", _number(error, ".1f"))
+            for kind, error in (e.yaw_error or {}).items()
+        ]
     if e.probe_accuracy is not None:
         rows += [
             Row("label accuracy of a linear probe", _number(e.probe_accuracy, ".2%")),

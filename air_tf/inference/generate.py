@@ -73,7 +73,7 @@ def generate_run(
       OutputError: if a file can't be written.
     """
     folder = make_output_dir(output_dir, _FILES, overwrite=overwrite)
-    air = run.load_model()
+    air = run.load_air()
     _save_scenes(
         folder,
         air.generate(

@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from air_tf.data.user_images import read_picture
+from air_tf.data.user_images import fit_picture, read_picture
 from air_tf.errors import InputError, OutputError
 from air_tf.files import make_output_dir, replacing, write_json
-from air_tf.structs import Scenes
+from air_tf.images import check_aspect
+from air_tf.inference.tabletop import ObjectTable, describe_objects
+from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 from air_tf.visualization.drawing import draw_boxes
+
+Found = Scenes | TabletopScenes
+Infer = Callable[[str, Image.Image], Found]
 
 
 class Prediction(NamedTuple):
@@ -24,8 +29,33 @@ class Prediction(NamedTuple):
     error: InputError | OutputError | None
 
 
+def of_pictures(
+    infer: Callable[[np.ndarray], Any],
+    image_shape: tuple[int, int, int],
+    kinds: Kinds | None = None,
+) -> Infer:
+    """The function for `predict_files` of a model in this process.
+
+    Args:
+      infer: gives the scenes of images of the canvas' shape, [N, H, W, C] uint8:
+        `Scenes3D` with `kinds`, else `Scenes`.
+      image_shape: (H, W, C) of the canvas that pictures are stretched to. Pictures of
+        objects on a table are of a fixed camera: they must have its aspect ratio.
+      kinds: of objects on a table that the model tells apart; None for other models.
+    """
+
+    def infer_picture(path: str, picture: Image.Image) -> Found:
+        if kinds is None:
+            return infer(fit_picture(picture, image_shape)[np.newaxis])
+        check_aspect(picture.height, picture.width, image_shape, what=path)
+        scenes = infer(fit_picture(picture, image_shape)[np.newaxis])
+        return TabletopScenes(scenes, kinds)
+
+    return infer_picture
+
+
 def predict_files(
-    infer: Callable[[str, Image.Image], Scenes],
+    infer: Infer,
     paths: Sequence[str],
     output_dir: str | os.PathLike | None = None,
     *,
@@ -34,11 +64,13 @@ def predict_files(
     """Predicts pictures, one at a time.
 
     Args:
-      infer: function of a path and its picture of mode "RGB"; returns `Scenes` with
-        one image, as numpy arrays.
+      infer: function of a path and its picture of mode "RGB"; returns scenes with one
+        image, as numpy arrays.
       paths: PNG or JPEG files of any size.
       output_dir: folder for NAME.json, the answer, and NAME.png, the picture with the
-        boxes drawn; created if it does not exist. Nothing is written if omitted.
+        boxes drawn; created if it does not exist. Objects on a table are in one more
+        file for all pictures, objects.csv, written after the last picture. Nothing is
+        written if omitted.
       overwrite: whether to replace existing files.
 
     Returns:
@@ -48,51 +80,80 @@ def predict_files(
 
     Raises:
       InputError: before any prediction, if a file exists or the folder can't be
-        created.
+        created. Only the first answer tells whether there will be an objects.csv: the
+        iterator raises, before it writes any file, if that exists.
+      OutputError: by the iterator, if objects.csv can't be written.
     """
     names = _unique_names(paths)
     folder = None
     if output_dir is not None:
         files = [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
         folder = make_output_dir(output_dir, files, overwrite=overwrite)
-    # A generator expression, so that the checks above run before the first `next`.
-    return (
-        _predict(infer, path, None if folder is None else folder / f"{name}.json")
-        for path, name in zip(paths, names, strict=True)
-    )
+    # In another function, so that the checks above run before the first `next`.
+    return _predict_all(infer, dict(zip(names, paths, strict=True)), folder, overwrite)
+
+
+def _predict_all(
+    infer: Infer,
+    paths: dict[str, str],
+    folder: pathlib.Path | None,
+    overwrite: bool,
+) -> Iterator[Prediction]:
+    """As `predict_files`; `paths` by the names of their files, without suffix."""
+    if folder is None:
+        for path in paths.values():
+            yield _predict(infer, path)
+        return
+    table = ObjectTable(folder, overwrite=overwrite)
+    for name, path in paths.items():
+        yield _predict(infer, path, folder / f"{name}.json", table)
+    table.write()
 
 
 def _predict(
-    infer: Callable[[str, Image.Image], Scenes], path: str, file: pathlib.Path | None
+    infer: Infer,
+    path: str,
+    file: pathlib.Path | None = None,
+    table: ObjectTable | None = None,
 ) -> Prediction:
     try:
         picture = read_picture(path)
-        scenes = infer(path, picture)
-        answer = describe(path, picture, scenes)
-        if file is not None:
-            with_boxes = draw_boxes(picture, scenes.boxes[0, : answer["count"]])
-            with replacing(file.with_suffix(".png")) as temporary:
-                with_boxes.save(temporary)
-            write_json(file, answer)
+        answer = describe(path, picture, infer(path, picture))
     except (InputError, OutputError) as error:
         return Prediction(path, None, None, error)
+    if file is None or table is None:
+        return Prediction(path, answer, None, None)
+    table.require_new(answer)  # If it is there, it is for no picture to go on.
+    try:
+        with_boxes = draw_boxes(picture, np.array(answer["boxes"]))
+        with replacing(file.with_suffix(".png")) as temporary:
+            with_boxes.save(temporary)
+        write_json(file, answer)
+    except OutputError as error:
+        return Prediction(path, None, None, error)
+    table.add(answer)
     return Prediction(path, answer, file, None)
 
 
-def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
+def describe(path: str, picture: Image.Image, found: Found) -> dict[str, Any]:
     """The answer for one picture, for JSON.
 
     Args:
       path: of the picture.
       picture: as read.
-      scenes: of this picture, N = 1.
+      found: in this picture, N = 1.
 
     Returns:
       "image" (the path), "height" and "width" in pixels, "count",
       "count_probabilities" (q(n) for n = 0 .. T), "box_format", and lists with one item
       per object: "boxes" (in [0, 1]), "boxes_in_pixels", "presence_probs", "z_where",
-      "z_what".
+      "z_what". Of objects on a table, instead of the last two, see `describe_objects`.
     """
+    scenes: Scenes | Scenes3D
+    if isinstance(found, Scenes):
+        scenes, of_objects = found, _describe_codes(found)
+    else:
+        scenes, of_objects = found.scenes, describe_objects(*found)
     count = int(scenes.num_objects[0])
     boxes = scenes.boxes[0, :count]
     height, width = picture.height, picture.width
@@ -107,6 +168,13 @@ def describe(path: str, picture: Image.Image, scenes: Scenes) -> dict[str, Any]:
         "boxes": boxes.tolist(),
         "boxes_in_pixels": in_pixels.tolist(),
         "presence_probs": scenes.presence_probs[0, :count].tolist(),
+        **of_objects,
+    }
+
+
+def _describe_codes(scenes: Scenes) -> dict[str, list]:
+    count = int(scenes.num_objects[0])
+    return {
         "z_where": scenes.z_where[0, :count].tolist(),
         "z_what": scenes.z_what[0, :count].tolist(),
     }

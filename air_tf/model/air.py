@@ -94,9 +94,9 @@ class AIR(keras.Model):
           seed: [2] int32, required with `sample`; the same seed gives the same
             samples.
           max_objects: T; that of the config if omitted.
-          loop: "full", "early_stop" or "unrolled", see `Attend.call`. Objectives
-            other than score-function estimators need all T attend steps, which
-            "early_stop" does not take.
+          loop: "full", "early_stop" or "unrolled", see `air_tf.model.loop`.
+            Objectives other than score-function estimators need all T attend steps,
+            which "early_stop" does not take.
           training: unused; Keras passes it.
 
         Raises:
@@ -143,7 +143,7 @@ class AIR(keras.Model):
         Args:
           images: [B, H, W, C], float32 in [0, 1].
           max_objects: T.
-          loop: see `Attend.call`.
+          loop: see `air_tf.model.loop`.
         """
         output = self(images, max_objects=max_objects, loop=loop)
         log_probs = distributions.log_count_probs(output.inference.presence_logits)

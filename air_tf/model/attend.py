@@ -14,16 +14,14 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import AIRConfig, DifferenceConfig, RecurrentConfig
-from air_tf.model import distributions, spatial
+from air_tf.model import spatial
 from air_tf.model.composition import Composition
 from air_tf.model.difference import DifferenceSearch
 from air_tf.model.glimpses import GlimpseEncoder
+from air_tf.model.loop import ENDED_LOGIT, repeat, unary_presence
 from air_tf.model.recurrent import RecurrentSearch
 from air_tf.model.search import StepResult
 from air_tf.structs import Inference, NormalParams
-
-# Presence logit of steps after an image has ended: a probability of 4e-44.
-ENDED_LOGIT = -100.0
 
 
 class Noise(NamedTuple):
@@ -32,23 +30,6 @@ class Noise(NamedTuple):
     presence: tf.Tensor  # [B, T], uniform
     where: tf.Tensor  # [B, T, 3], normal
     what: tf.Tensor  # [B, T, D], normal
-
-
-class Counting(NamedTuple):
-    """Running values that determine whether an image has ended."""
-
-    log_reached: tf.Tensor  # [B], log q(n >= step)
-    log_best: tf.Tensor  # [B], max over n < step of log q(n)
-    ended: tf.Tensor  # [B] bool
-
-
-class LoopState(NamedTuple):
-    """State of the attend loop."""
-
-    step: tf.Tensor  # [] int32
-    memory: Any  # of the search, [B, ...]
-    counting: Counting  # [B]
-    results: Any  # StepResult, each [B, T, ...]; () in the unrolled loop
 
 
 def draw_noise(
@@ -66,7 +47,6 @@ def draw_noise(
 # Draws one object per image: z_where [B, 3] and z_what [B, D] to [B, H, W, C].
 DrawObject = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-LOOPS = ("full", "early_stop", "unrolled")
 _FORMS = {DifferenceConfig: DifferenceSearch, RecurrentConfig: RecurrentSearch}
 
 
@@ -110,16 +90,7 @@ class Attend(keras.layers.Layer):
           max_objects: T, a Python int; may differ from the T of training.
           noise: for samples of q; None for posterior means and the most probable
             count.
-          loop: one of `LOOPS`.
-            "full": T attend steps, as if every object were present.
-            "early_stop": ends when every image of the batch has ended. An image ends
-            when its sampled z_pres is 0; without noise, when no further attend step
-            can change its most probable count. Later steps of an image that has
-            ended have the presence logit `ENDED_LOGIT`, so that its result does not
-            depend on the other images of the batch.
-            "unrolled": as "full", but T copies of the step instead of a
-            `tf.while_loop`. Some compilers do not support loops; the others compile
-            this to faster code if T is small.
+          loop: one of `LOOPS`, see `repeat`.
 
         Returns:
           The inferred latents, and object images [B, T, H, W, C].
@@ -127,66 +98,28 @@ class Attend(keras.layers.Layer):
         Raises:
           ValueError: for another `loop`.
         """
-        if loop not in LOOPS:
-            raise ValueError(f"loop is {loop!r}; expected one of {', '.join(LOOPS)}")
         batch = tf.shape(images)[0]
 
-        def cond(state: LoopState) -> tf.Tensor:
-            # Images end only with "early_stop": otherwise `ended` stays false.
-            return tf.logical_and(
-                state.step < max_objects,
-                tf.logical_not(tf.reduce_all(state.counting.ended)),
-            )
+        def step(memory: Any, step_noise: Noise | None) -> tuple[Any, StepResult]:
+            return self._step(images, memory, step_noise, draw)
 
-        def advance(state: LoopState) -> tuple[LoopState, StepResult]:
-            step_noise = None
-            if noise is not None:
-                step_noise = tf.nest.map_structure(
-                    lambda x: tf.gather(x, state.step, axis=1), noise
-                )
-            memory, result = self._step(images, state.memory, step_noise, draw)
-            counting = state.counting
-            if loop == "early_stop":
-                logits = tf.where(counting.ended, ENDED_LOGIT, result.presence_logits)
-                result = result._replace(presence_logits=logits)
-                counting = _update_counting(counting, logits, step_noise)
-            new = state._replace(step=state.step + 1, memory=memory, counting=counting)
-            return new, result
-
-        def body(state: LoopState) -> tuple[LoopState]:
-            new, result = advance(state)
-            written = _write(state.results, result, state.step, max_objects)
-            return (new._replace(results=written),)
-
-        state = LoopState(
-            step=tf.constant(0),
+        results, num_trips = repeat(
+            step,
             memory=self.search.start(images, ground),
-            counting=Counting(
-                log_reached=tf.zeros([batch]),
-                log_best=tf.fill([batch], -float("inf")),
-                ended=tf.zeros([batch], tf.bool),
-            ),
-            results=() if loop == "unrolled" else self._buffers(batch, max_objects),
+            buffers=lambda: self._buffers(batch, max_objects),
+            batch=batch,
+            max_objects=max_objects,
+            noise=noise,
+            loop=loop,
         )
-        if loop == "unrolled":
-            found = []
-            for _ in range(max_objects):
-                state, result = advance(state)
-                found.append(result)
-            results = tf.nest.map_structure(lambda *x: tf.stack(x, axis=1), *found)
-        else:
-            (state,) = tf.while_loop(
-                cond, body, (state,), maximum_iterations=max_objects
-            )
-            results = state.results
         inference = Inference(
             presence_logits=results.presence_logits,
-            z_pres=_z_pres(results.presence_logits, noise),
+            z_pres=unary_presence(results.presence_logits, noise),
             q_where_params=results.q_where_params,
             z_where=results.z_where,
             q_what_params=results.q_what_params,
             z_what=results.z_what,
-            num_trips=tf.fill([batch], state.step),
+            num_trips=num_trips,
         )
         return inference, results.object_image
 
@@ -238,43 +171,3 @@ def _sample(params: NormalParams, noise: tf.Tensor | None) -> tf.Tensor:
     if noise is None:
         return params.loc
     return params.loc + params.scale * noise
-
-
-def _update_counting(
-    before: Counting, presence_logits: tf.Tensor, noise: Noise | None
-) -> Counting:
-    """Updates the running values with the presence logits [B] of an attend step."""
-    log_absent = tf.math.log_sigmoid(-presence_logits)
-    log_best = tf.maximum(before.log_best, before.log_reached + log_absent)
-    log_reached = before.log_reached + tf.math.log_sigmoid(presence_logits)
-    if noise is None:
-        ended = log_best >= log_reached
-    else:
-        ended = noise.presence >= tf.sigmoid(presence_logits)
-    return Counting(log_reached, log_best, tf.logical_or(before.ended, ended))
-
-
-def _write(buffers, values, step, max_objects):
-    """Writes `values` [B, ...] at index `step` of [B, T, ...].
-
-    With a mask instead of a scatter, because all runtimes support it.
-    """
-    here = tf.one_hot(step, max_objects, on_value=True, off_value=False)  # [T]
-
-    def write(buffer, value):
-        mask = tf.reshape(here, [1, max_objects] + [1] * (len(buffer.shape) - 2))
-        return tf.where(mask, value[:, tf.newaxis], buffer)
-
-    return tf.nest.map_structure(write, buffers, values)
-
-
-def _z_pres(presence_logits: tf.Tensor, noise: Noise | None) -> tf.Tensor:
-    """A sample of z_pres, or without noise the most probable count: [B, T]."""
-    steps = presence_logits.shape[1]
-    if noise is None:
-        return distributions.unary_code(
-            distributions.most_probable_count(presence_logits), steps
-        )
-    present = tf.cast(noise.presence < tf.sigmoid(presence_logits), tf.float32)
-    # Unary code: after the first 0, all steps are 0.
-    return tf.cast(tf.cumsum(1.0 - present, axis=1) < 0.5, tf.float32)

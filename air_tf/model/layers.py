@@ -64,3 +64,45 @@ class MLP(keras.layers.Layer):
         for layer in self._hidden:
             x = layer(x)
         return self._output(x)
+
+
+class ConvMLP(keras.layers.Layer):
+    """Convolutions that halve the size of an image, then an `MLP`.
+
+    Args:
+      channels: of the convolutions, 3 x 3 with ReLU.
+      hidden_units: see `MLP`.
+      output_units: see `MLP`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        hidden_units: Sequence[int],
+        output_units: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._convolutions = [
+            keras.layers.Conv2D(
+                number, 3, 2, "same", activation="relu", dtype=self.dtype_policy
+            )
+            for number in channels
+        ]
+        self._mlp = MLP(
+            hidden_units=hidden_units,
+            output_units=output_units,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        for layer in self._convolutions:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        self._mlp.build((None, flat_size(input_shape)))
+
+    def call(self, x):
+        for layer in self._convolutions:
+            x = layer(x)
+        return self._mlp(tf.reshape(x, [-1, flat_size(x.shape)]))

@@ -16,6 +16,7 @@ from air_tf.config.upgrade import VERSION, version_of
 from air_tf.errors import InputError
 from air_tf.files import reading
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_BYTES = {_CONFIG: 2**24, _WEIGHTS: 2**32}
@@ -44,7 +45,7 @@ _MOVED = {
 }
 
 
-def read_model(path: str | os.PathLike) -> AIR:
+def read_model(path: str | os.PathLike) -> AIR | AIR3D:
     """The model in a .keras file.
 
     Raises:
@@ -68,7 +69,7 @@ def read_model(path: str | os.PathLike) -> AIR:
     except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} can't be read ({reason})") from None
-    if not isinstance(model, AIR):
+    if not isinstance(model, (AIR, AIR3D)):
         raise InputError(f"{path} is not an AIR model")
     return model
 

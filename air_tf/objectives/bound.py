@@ -34,6 +34,11 @@ def log_normal(residual: tf.Tensor, scale: float) -> tf.Tensor:
     return -0.5 * tf.reduce_sum(tf.square(residual), axis=1) / scale**2 - constant
 
 
+def log_normal_constant(size: int, scale: tf.Tensor | float) -> tf.Tensor:
+    """What `log_normal` adds to the squared errors of `size` pixels: [] nats."""
+    return -size * (tf.math.log(scale) + 0.5 * math.log(2.0 * math.pi))
+
+
 def log_likelihood(
     canvas: tf.Tensor, images: tf.Tensor, likelihood_scale: float
 ) -> tf.Tensor:

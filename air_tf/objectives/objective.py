@@ -23,7 +23,8 @@ class Estimate(NamedTuple):
     """The losses of a training step, and the model output they are computed from."""
 
     bound: BoundEstimate
-    output: AIROutput  # of S samples, as in `BoundEstimate`
+    # `AIROutput` or, for 3D scenes, `Output3D`, of S samples as in `BoundEstimate`.
+    output: Any
     # [B], nats: auxiliary (wake-phase) losses, added to that of the bound.
     auxiliary_loss: Any = 0.0
     # [B], loss of the objective's own networks.

@@ -14,9 +14,10 @@ from absl import logging
 
 from air_tf.errors import TrainingDiverged
 from air_tf.evaluation.diagnosis import WARM_UP_STEPS, diagnose
-from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.files import replacing
+from air_tf.inference.explain import explain
 from air_tf.objectives.bound import TERMS
 from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
@@ -29,6 +30,8 @@ HELD_OUT = (
     "reconstruction_error",
     *TERMS,
     "mean_iou",
+    "kind_accuracy",
+    "position_error",
 )
 _NUM_PICTURES = 8
 
@@ -64,7 +67,7 @@ class HeldOut(keras.callbacks.Callback):
         self.evaluation: Evaluation | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        evaluation = self.evaluation = evaluate(self.model.air, self._images)
+        evaluation = self.evaluation = evaluate_model(self.model.air, self._images)
         if not math.isfinite(evaluation.elbo):
             raise TrainingDiverged(f"step {_step(self.model)}, on held-out images")
         for name in HELD_OUT:
@@ -155,7 +158,7 @@ class Summaries(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         step = _step(self.model)
-        scenes = self.model.air.infer(self._images)
+        found = explain(self.model.air, self._images)
         assert self._held_out.evaluation is not None  # `HeldOut` comes first
         counts = self._held_out.evaluation.num_objects_histogram
         with self._writer.as_default(step):
@@ -170,7 +173,7 @@ class Summaries(keras.callbacks.Callback):
             )
             tf.summary.image(
                 "input_with_boxes_and_reconstruction",
-                pictures.side_by_side(self._images, scenes),
+                pictures.side_by_side(self._images, found),
                 max_outputs=_NUM_PICTURES,
             )
         self._writer.flush()

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -13,10 +14,14 @@ from air_tf.data import sources
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, TrainingDiverged
 from air_tf.evaluation.diagnosis import diagnose
-from air_tf.evaluation.evaluate import evaluate
+from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.files import replacing, write_json
+from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
+from air_tf.model.pixels import to_float
+from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
@@ -28,6 +33,8 @@ from air_tf.visualization import pictures
 # Test images among which wrong counts are searched for pictures.
 _MAX_SEARCHED = 1000
 _NUM_PICTURES, _NUM_WRONG, _NUM_SAMPLES = 32, 8, 10
+# Pictures whose median is compared with the empty table, and how much may differ.
+_NUM_FOR_GROUND, _MAX_GROUND_DIFFERENCE = 200, 0.05
 
 
 def train(
@@ -49,6 +56,7 @@ def train(
     Raises:
       InputError: for settings, images or a folder that can't be used.
       OutputError: if a file can't be written.
+      RendererError: if a renderer's process ends and can't be started again.
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
     run = RunDir(model_dir)
@@ -68,6 +76,7 @@ def train(
     air = make_model(config)
     run.open(config, fingerprint, air.count_params())
     _warn_about_counts(config, splits["train"])
+    _warn_about_ground(air, splits["train"])
     if run.metrics_json.exists():
         logging.info("%s already holds this run, trained to its end.", run.path)
         return Evaluation.from_dict(run.read_metrics_json())
@@ -81,10 +90,30 @@ def train(
     trainer.optimizer.build(air.trainable_variables)
     # A copy, because `_fit` frees the array.
     prior_images = splits["train"].images[: config.training.num_prior_images].copy()
-    _fit(trainer, config, run, splits)
+    with renderer_errors():
+        _fit(trainer, config, run, splits)
     air.load_weights(run.best)
-    fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
-    return _finish(air, config, run, splits["test"])
+    if isinstance(air, AIR3D):
+        air.fit_count_prior(prior_images)
+    else:
+        fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
+    with renderer_errors():
+        return _finish(air, config, run, splits["test"])
+
+
+def _warn_about_ground(air: AIR | AIR3D, images: ImageSet) -> None:
+    """Most pictures of a table show the empty table in most pixels."""
+    if not isinstance(air, AIR3D):
+        return
+    usual = np.median(to_float(images.images[:_NUM_FOR_GROUND]).numpy(), axis=0)
+    difference = float(np.abs(usual - air.ground.numpy()).mean())
+    if difference > _MAX_GROUND_DIFFERENCE:
+        logging.warning(
+            "The pictures differ from the empty table as the renderer draws it, by "
+            "%.2f of the brightest value in a usual pixel. Check the camera, the light "
+            "and the colours in `tabletop`.",
+            difference,
+        )
 
 
 def _warn_about_counts(config: RunConfig, images: ImageSet) -> None:
@@ -163,7 +192,9 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         ) from None
 
 
-def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> Evaluation:
+def _finish(
+    air: AIR | AIR3D, config: RunConfig, run: RunDir, test: ImageSet
+) -> Evaluation:
     """Writes the results of a run. metrics.json is last: it marks a complete run."""
     rows = run.read_metrics_csv()
     with replacing(run.model_file) as path:
@@ -173,14 +204,14 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> Evaluat
     _save_reconstructions(air, run, test)
     with replacing(run.samples) as path:
         steps = config.model.max_objects
-        rows_by_count = {"p(n)": air.generate(_NUM_SAMPLES).canvas} | {
-            f"n = {n}": air.generate(_NUM_SAMPLES, num_objects=n, seed=n).canvas
+        rows_by_count = {"p(n)": generated_canvases(air, _NUM_SAMPLES)} | {
+            f"n = {n}": generated_canvases(air, _NUM_SAMPLES, num_objects=n, seed=n)
             for n in range(1, steps + 1)
         }
         pictures.save_samples(
             path, rows_by_count, "Scenes from the prior, and with each count n"
         )
-    evaluation = evaluate(air, test)
+    evaluation = evaluate_model(air, test)
     evaluation = dataclasses.replace(
         evaluation,
         dataset=config.data.dataset,
@@ -192,7 +223,7 @@ def _finish(air: AIR, config: RunConfig, run: RunDir, test: ImageSet) -> Evaluat
     return evaluation
 
 
-def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
+def _save_reconstructions(air: AIR | AIR3D, run: RunDir, test: ImageSet) -> None:
     """Pictures of the first test images, then of images that are counted wrong."""
     candidates = test.head(_MAX_SEARCHED)
     chosen = list(range(min(_NUM_PICTURES, len(candidates.images))))
@@ -207,6 +238,6 @@ def _save_reconstructions(air: AIR, run: RunDir, test: ImageSet) -> None:
         pictures.save_reconstructions(
             path,
             images,
-            air.infer(images),
+            explain(air, images),
             None if candidates.counts is None else candidates.counts[chosen],
         )

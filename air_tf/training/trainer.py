@@ -6,7 +6,9 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import RunConfig, TrainingConfig
+from air_tf.config.objectives import TabletopObjectiveConfig
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
 from air_tf.objectives.bound import TERMS
 from air_tf.objectives.objective import Objective, make_objective
@@ -23,7 +25,7 @@ class Trainer(keras.Model):
       config: settings of training, including the objective.
     """
 
-    def __init__(self, air: AIR, config: TrainingConfig, **kwargs):
+    def __init__(self, air: AIR | AIR3D, config: TrainingConfig, **kwargs):
         super().__init__(**kwargs)
         self.air = air
         self._config = config
@@ -94,7 +96,10 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         warmup_target=config.learning_rate,
         warmup_steps=constant,
     )
-    return keras.optimizers.Adam(schedule)
+    clip = None
+    if isinstance(config.objective, TabletopObjectiveConfig):
+        clip = config.objective.max_gradient_norm
+    return keras.optimizers.Adam(schedule, global_clipnorm=clip)
 
 
 def make_network_optimizer(objective: Objective) -> keras.optimizers.Optimizer:

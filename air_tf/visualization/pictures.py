@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from air_tf.structs import Scenes
+from air_tf.structs import Explanation, Scenes
 from air_tf.visualization.drawing import draw_boxes, to_picture
 
 _WRONG = "#d00000"
 
 
-def side_by_side(images: np.ndarray, scenes: Scenes, zoom: int = 3) -> np.ndarray:
+def side_by_side(
+    images: np.ndarray, scenes: Scenes | Explanation, zoom: int = 3
+) -> np.ndarray:
     """Images with inferred boxes, each to the left of its reconstruction.
 
     Args:
       images: [N, H, W, C], uint8 or float in [0, 1].
-      scenes: result of `AIR.infer` for these images.
+      scenes: what was inferred in these images.
       zoom: factor by which height and width are enlarged.
 
     Returns:
@@ -41,7 +43,7 @@ def side_by_side(images: np.ndarray, scenes: Scenes, zoom: int = 3) -> np.ndarra
 def save_reconstructions(
     path: str | os.PathLike,
     images: np.ndarray,
-    scenes: Scenes,
+    scenes: Scenes | Explanation,
     counts: np.ndarray | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
@@ -60,7 +62,7 @@ def save_reconstructions(
 
 def reconstructions(
     images: np.ndarray,
-    scenes: Scenes,
+    scenes: Scenes | Explanation,
     counts: np.ndarray | None = None,
     names: Sequence[str] | None = None,
     columns: int = 8,
@@ -71,7 +73,7 @@ def reconstructions(
 
     Args:
       images: [N, H, W, C], uint8 or float in [0, 1].
-      scenes: result of `AIR.infer` for these images.
+      scenes: what was inferred in these images.
       counts: [N] true counts, if known.
       names: [N] names, which are put before the counts in the titles.
       columns: number of images in a row.

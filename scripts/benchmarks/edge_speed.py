@@ -40,7 +40,7 @@ def benchmark_edge(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any
     Raises:
       InputError: if the run or its images can't be read.
     """
-    air = in_float32(run.load_model())
+    air = in_float32(run.load_air())
     images = run.load_images(["test"], data_dir=data_dir)["test"].images[:300]
     found = air.infer(images).num_objects
     examples = {

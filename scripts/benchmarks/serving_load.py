@@ -62,7 +62,7 @@ def benchmark_serving(base: str | os.PathLike) -> dict[str, Any]:
       InputError: if there is no exported model.
     """
     version = find_version(base)
-    air = in_float32(exported_run(version).load_model())
+    air = in_float32(exported_run(version).load_air())
     steps = served_max_objects(read_meta_graph(version).signature_def)
     canvases = [
         air.generate(8, seed=count, num_objects=count, max_objects=steps).canvas

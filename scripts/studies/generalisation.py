@@ -16,6 +16,7 @@ import numpy as np
 
 from air_tf.config import (
     INFERENCES,
+    AIRConfig,
     DataConfig,
     DifferenceConfig,
     RecurrentConfig,
@@ -143,6 +144,8 @@ def format_generalisation(result: Mapping[str, Any]) -> str:
 
 def with_inference(config: RunConfig, name: str) -> RunConfig:
     """The config with a form of inference, whose settings stay if the config has it."""
+    if not isinstance(config.model, AIRConfig):
+        raise InputError("is one of 3D scenes; expected another", field="preset")
     form: DifferenceConfig | RecurrentConfig = config.model.inference
     if type(form) is not INFERENCES[name]:
         form = INFERENCES[name]()
@@ -166,7 +169,7 @@ def _accuracies(run: pathlib.Path, tests: Mapping[str, ImageSet]) -> dict[str, f
         return read_json(file)
     if not (run / "model.keras").exists():  # diverged
         return dict.fromkeys(tests, 0.0)
-    air = RunDir(run).load_model()
+    air = RunDir(run).load_air()
     found = {
         name: float(np.mean(_infer(air, test).num_objects == test.counts))
         for name, test in tests.items()
@@ -190,7 +193,7 @@ def _save_examples(
     for run, tests in tested:
         if not (run / "model.keras").exists():
             continue
-        air = RunDir(run).load_model()
+        air = RunDir(run).load_air()
         for test in tests.values():
             few = test.head(1000)
             found = _infer(air, few, most)

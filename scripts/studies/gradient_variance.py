@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from air_tf.config import RunConfig
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
 from air_tf.objectives.objective import Objective, make_objective
 from air_tf.training.trainer import make_network_optimizer
@@ -15,7 +16,7 @@ _DRAWS, _NETWORK_STEPS = 100, 500
 
 
 def gradient_variance(
-    air: AIR, images: np.ndarray, config: RunConfig
+    air: AIR | AIR3D, images: np.ndarray, config: RunConfig
 ) -> dict[str, float | None]:
     """The variance of the gradient over samples of q, for one batch.
 
@@ -64,7 +65,7 @@ def gradient_variance(
     }
 
 
-def _fit_networks(objective: Objective, air: AIR, images: tf.Tensor) -> None:
+def _fit_networks(objective: Objective, air: AIR | AIR3D, images: tf.Tensor) -> None:
     """Fits an objective's own networks, with the weights of the model fixed."""
     variables = objective.trainable_variables
     optimizer = make_network_optimizer(objective)

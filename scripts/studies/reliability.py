@@ -11,8 +11,9 @@ from scipy.stats import binomtest
 
 from air_tf.config import RunConfig
 from air_tf.files import replacing, write_json
+from air_tf.inference.explain import explain
 from air_tf.runs import RunDir, load_images
-from air_tf.structs import Scenes
+from air_tf.structs import Explanation
 from air_tf.visualization import pictures
 from benchmarks.tables import markdown_table, optional
 from studies.seeds import train_seeds
@@ -75,6 +76,10 @@ def measure(
 def format_reliability(summary: Mapping[str, Any]) -> str:
     """A Markdown table with a row for every seed, and a summary."""
     headers = ["seed", "count accuracy", "sampled", "ELBO", "mean IoU", "AP at 0.5"]
+    in_3d = any(
+        one.get("kind_accuracy") is not None for one in summary["seeds"].values()
+    )
+    headers += ["right kind", "position error", "yaw error"] if in_3d else []
     headers += ["s to 95 %", "s to 98 %", "s of training"]
     rows = [
         [
@@ -84,6 +89,7 @@ def format_reliability(summary: Mapping[str, Any]) -> str:
             optional(one["elbo"], ".1f", "diverged"),
             optional(one["mean_iou"], ".3f"),
             optional(one["ap_50"], ".3f"),
+            *(_figures_3d(one) if in_3d else []),
             optional(one["seconds_to_count_accuracy"]["0.95"], ".0f", "never"),
             optional(one["seconds_to_count_accuracy"]["0.98"], ".0f", "never"),
             optional(one["training_seconds"], ".0f"),
@@ -99,6 +105,16 @@ def format_reliability(summary: Mapping[str, Any]) -> str:
         f"interval of the success rate: {low:.1%} to {high:.1%}). Mean "
         f"{summary['mean_accuracy']:.2%}, worst {summary['worst_accuracy']:.2%}.\n"
     )
+
+
+def _figures_3d(one: Mapping[str, Any]) -> list[str]:
+    """Objects found with their kind, and the medians of position and yaw errors."""
+    yaws = (one.get("yaw_error") or {}).items()
+    return [
+        optional(one.get("kind_accuracy"), ".2%"),
+        optional(one.get("position_error"), ".2%"),
+        ", ".join(f"{kind} {error:.1f}°" for kind, error in yaws),
+    ]
 
 
 def _save_failures(
@@ -117,7 +133,7 @@ def _save_failures(
         wrong = np.flatnonzero(found != test.counts)[:_FAILURES_PER_SEED]
         if len(wrong):
             images.append(test.images[wrong])
-            scenes.append(air.infer(test.images[wrong]))
+            scenes.append(explain(air, test.images[wrong]))
             counts.append(test.counts[wrong])
             names += [f"seed {seed}"] * len(wrong)
         if len(names) > _MAX_FAILURES - _FAILURES_PER_SEED:
@@ -127,7 +143,7 @@ def _save_failures(
             pictures.save_reconstructions(
                 path,
                 np.concatenate(images),
-                Scenes(*map(np.concatenate, zip(*scenes, strict=True))),
+                Explanation(*map(np.concatenate, zip(*scenes, strict=True))),
                 np.concatenate(counts),
                 names,
             )

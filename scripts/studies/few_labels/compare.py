@@ -185,7 +185,7 @@ def _measure(
     ]
     if missing:
         diverged = not (pathlib.Path(run) / "model.keras").exists()
-        air = None if diverged else RunDir(run).load_model()
+        air = None if diverged else RunDir(run).load_air()
         methods = Methods(
             air,
             _unlabelled(config, settings.num_unlabelled, data_dir),
