@@ -1,39 +1,168 @@
-"""From the outputs of an exported model to scenes. Needs numpy alone."""
+"""What exported models give, for each class of models. Needs numpy alone.
 
-from collections.abc import Mapping
+What exports need of the models themselves is in `air_tf.deployment.exportable`.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from air_tf.structs import Scenes
+from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 
-# Outputs of every exported model; some signatures have `canvas`, too.
-SCENE_OUTPUTS = (
-    "num_objects",
-    "num_objects_probs",
-    "boxes",
-    "presence",
-    "z_where",
-    "z_what",
-    "num_trips",
+
+class Output(NamedTuple):
+    """A named output of an exported model."""
+
+    name: str
+    shape: str
+    meaning: str
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The outputs of the exported models of one class.
+
+    Attributes:
+      model: name of the class.
+      scenes: what its `infer` returns; its fields have the names of the outputs.
+      small: outputs of all signatures that infer, and of .tflite files.
+      large: further output of `reconstruct` and of .tflite files.
+      constants: further outputs of `serve_image_bytes`, the same for every picture:
+        those who send pictures have no other description of the model.
+    """
+
+    model: str
+    scenes: type[Scenes] | type[Scenes3D]
+    small: tuple[Output, ...]
+    large: Output
+    constants: tuple[Output, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the outputs of `serving_default`."""
+        return tuple(output.name for output in self.small)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Of the outputs of a .tflite file."""
+        return (*self.names, self.large.name)
+
+    def to_scenes(self, outputs: Mapping[str, np.ndarray]) -> Scenes | Scenes3D:
+        """Builds scenes from named outputs.
+
+        Args:
+          outputs: an array for each of `names`, optionally for `large`.
+
+        Returns:
+          Scenes with q(n >= t) added; the large field is None if there is no such
+          output.
+
+        Raises:
+          KeyError, TypeError: for other names.
+        """
+        count_probs = outputs["num_objects_probs"]
+        at_least = np.cumsum(count_probs[:, ::-1], axis=1)[:, ::-1]  # [N, T + 1]
+        fields = {self.large.name: None, **outputs, "presence_probs": at_least[:, 1:]}
+        return self.scenes(**fields)
+
+
+_COUNT = (
+    Output("num_objects", "[B]", "the most probable count", "int32"),
+    Output("num_objects_probs", "[B, T + 1]", "probabilities of 0 to T objects"),
+    Output("boxes", "[B, T, 4]", "(ymin, xmin, ymax, xmax) as fractions of the image"),
+    Output("presence", "[B, T]", "1 for the first `num_objects` objects, then 0"),
+)
+_TRIPS = Output("num_trips", "[B]", "attend steps that the image's batch took", "int32")
+
+_AIR = Answers(
+    model="AIR",
+    scenes=Scenes,
+    small=(
+        *_COUNT,
+        Output("z_where", "[B, T, 3]", "(scale, shift_y, shift_x) of each object"),
+        Output("z_what", "[B, T, D]", "appearance code of each object"),
+        _TRIPS,
+    ),
+    large=Output("canvas", "[B, H, W, C]", "the reconstruction"),
+)
+_AIR3D = Answers(
+    model="AIR3D",
+    scenes=Scenes3D,
+    small=(
+        *_COUNT,
+        Output("presence_probs", "[B, T]", "probabilities of at least 1 to T objects"),
+        Output("kind", "[B, T]", "the most probable kind of each object", "int32"),
+        Output("kind_probs", "[B, T, K]", "probabilities of the kinds"),
+        Output("position", "[B, T, 2]", "(x, y) on the table, in its unit"),
+        Output("position_scale", "[B, T, 2]", "standard deviations of `position`"),
+        Output(
+            "yaw",
+            "[B, T]",
+            "turn about the vertical in radians, counter-clockwise seen from above",
+        ),
+        Output(
+            "yaw_scale",
+            "[B, T]",
+            "standard deviations of `yaw`; 0 for kinds that have none",
+        ),
+        _TRIPS,
+    ),
+    large=Output("mask", "[B, T, H, W]", "how much of a pixel each object is seen in"),
+    # The fields of `Kinds`.
+    constants=(
+        Output("kind_names", "[B, K]", "names of the kinds", "string"),
+        Output(
+            "kind_symmetries",
+            "[B, K]",
+            "number of yaws within a full turn that look the same; 0 for all yaws",
+            "int32",
+        ),
+    ),
 )
 
+ANSWERS = {answers.model: answers for answers in (_AIR, _AIR3D)}
 
-def to_scenes(outputs: Mapping[str, np.ndarray]) -> Scenes:
-    """Builds scenes from named outputs.
 
-    Args:
-      outputs: an array for each of `SCENE_OUTPUTS`, optionally `canvas`.
-
-    Returns:
-      Scenes with q(n >= t) added; `canvas` is None if the outputs have none.
+def find_answers(names: Iterable[str]) -> Answers:
+    """The class of models that has these outputs, and perhaps others.
 
     Raises:
-      KeyError, TypeError: for other names.
+      KeyError: if there is none.
     """
-    count_probs = outputs["num_objects_probs"]
-    at_least = np.cumsum(count_probs[:, ::-1], axis=1)[:, ::-1]  # [N, T + 1]
-    return Scenes(
-        presence_probs=at_least[:, 1:],
-        canvas=outputs.get("canvas"),
-        **{name: outputs[name] for name in outputs if name != "canvas"},
+    names = set(names)
+    for answers in ANSWERS.values():
+        if names.issuperset(answers.names):
+            return answers
+    raise KeyError("no class of models has these outputs")
+
+
+def dtype_of(name: str) -> str:
+    """The type of an output; that of most if the name is unknown."""
+    for answers in ANSWERS.values():
+        for output in (*answers.small, *answers.constants):
+            if output.name == name:
+                return output.dtype
+    return "float32"
+
+
+def read_answer(outputs: Mapping[str, np.ndarray]) -> Scenes | TabletopScenes:
+    """What `serve_image_bytes` answers for one picture.
+
+    Args:
+      outputs: arrays by name, B = 1; texts are str.
+
+    Raises:
+      KeyError, TypeError, IndexError: for outputs of no class of models.
+    """
+    answers = find_answers(outputs)
+    names = [output.name for output in answers.constants]
+    constants = [tuple(outputs[name][0].tolist()) for name in names]
+    scenes = answers.to_scenes(
+        {name: array for name, array in outputs.items() if name not in names}
     )
+    if isinstance(scenes, Scenes):
+        return scenes
+    return TabletopScenes(scenes, Kinds(*constants))

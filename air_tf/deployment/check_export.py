@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import tempfile
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,17 +15,20 @@ from tabulate import tabulate
 from tensorflow.python.framework import op_def_registry
 
 from air_tf.deployment import serving_config
+from air_tf.deployment.answers import dtype_of
 from air_tf.deployment.convert import check_content, to_tflite
 from air_tf.deployment.edge import Conversion, EdgeModel
 from air_tf.deployment.export import WARM_UP, exported_run, find_version
+from air_tf.deployment.exportable import Exportable, exportable
 from air_tf.deployment.session import ServedModel, served_max_objects
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, in_float32
 from air_tf.deployment.writing import TEMPORARY, writing
 from air_tf.errors import InputError
 from air_tf.images import batches
+from air_tf.inference.tabletop import kinds_of
 from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
-from air_tf.structs import Scenes
 from air_tf.visualization.drawing import to_picture_bytes
 
 _NUM_IMAGES = 320
@@ -32,7 +36,6 @@ _SIZES = (1, 3, MAX_BATCH_SIZE)
 # Runtimes add a thousand float32 products in different orders. Relative to the largest
 # number of an output.
 _TOLERANCE = 1e-3
-_ALLOWED_TYPES = (tf.float32.as_datatype_enum, tf.int32.as_datatype_enum)
 _READERS: dict[str, Callable[[pathlib.Path], Any]] = {
     "models.config": serving_config.read_models,
     "batching_parameters.pbtxt": serving_config.read_batching,
@@ -72,11 +75,12 @@ def check_export(
     air = in_float32(run.load_model())
     with contextlib.closing(ServedModel(version)) as served:
         max_objects = served_max_objects(served.signatures)
+        model = exportable(air, max_objects)
         images = run.load_images(["test"], data_dir=data_dir)["test"].images
         images = images[:_NUM_IMAGES]
         if images.dtype != np.uint8:  # as in a PNG
             images = np.round(images * 255.0).astype(np.uint8)
-        yield from _check_parity(air, served, images, max_objects)
+        yield from _check_parity(model, served, images)
         yield from _check_litert(air, images, max_objects)
         yield from _check_signatures(served, images)
         yield from _check_operations(served)
@@ -87,10 +91,17 @@ def check_export(
 
 
 def _check_parity(
-    air: AIR, served: ServedModel, images: np.ndarray, max_objects: int
+    model: Exportable, served: ServedModel, images: np.ndarray
 ) -> Iterator[Check]:
-    """Every signature, in batches, against `AIR.infer` in the same batches."""
-    wanted = air.infer(images, max_objects=max_objects, batch_size=MAX_BATCH_SIZE)
+    """Every signature, in batches, against `infer` in the same batches."""
+    scenes = model.air.infer(
+        images, max_objects=model.max_objects, batch_size=MAX_BATCH_SIZE
+    )
+    constants = {
+        name: np.tile(value, (len(images), 1))
+        for name, value in model.constants.items()
+    }
+    wanted = types.SimpleNamespace(**model.with_canvas(scenes), **constants)
     image = to_float(images).numpy()
     inputs: dict[str, Mapping[str, np.ndarray]] = {
         "serving_default": {"image": image},
@@ -99,9 +110,8 @@ def _check_parity(
     if "serve_image_bytes" in served.signatures:
         pictures = np.array([to_picture_bytes(one) for one in images], object)
         inputs["serve_image_bytes"] = {"image_bytes": pictures}
-    inputs["decode"] = {
-        name: getattr(wanted, name) for name in ("z_where", "z_what", "presence")
-    }
+    if model.latents:
+        inputs["decode"] = {name: getattr(wanted, name) for name in model.latents}
     for signature, arrays in inputs.items():
         found = _in_batches(served, signature, arrays)
         yield from _compare(f"Keras and {signature}", wanted, found)
@@ -118,8 +128,12 @@ def _in_batches(
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _check_litert(air: AIR, images: np.ndarray, max_objects: int) -> Iterator[Check]:
-    conversion = Conversion("float32", air.config.image_shape, max_objects)
+def _check_litert(
+    air: AIR | AIR3D, images: np.ndarray, max_objects: int
+) -> Iterator[Check]:
+    conversion = Conversion(
+        "float32", air.config.image_shape, max_objects, kinds=kinds_of(air.config)
+    )
     content = to_tflite(air, conversion)
     check_content(content, "float32", air.count_params())
     with writing(TEMPORARY), tempfile.TemporaryDirectory() as folder:
@@ -131,19 +145,20 @@ def _check_litert(air: AIR, images: np.ndarray, max_objects: int) -> Iterator[Ch
 
 
 def _compare(
-    what: str, wanted: Scenes, found: Mapping[str, np.ndarray]
+    what: str, wanted: Any, found: Mapping[str, np.ndarray]
 ) -> Iterator[Check]:
-    height, width = wanted.canvas.shape[1:3]
+    """Each of `found` with the field of that name; with canvases or masks in both."""
     for name in sorted(found):
         array = getattr(wanted, name)
-        if array.dtype == np.int32:
+        if not np.issubdtype(array.dtype, np.floating):
             equal = float(np.mean(array == found[name]))
             yield Check(f"{what}: {name}", f"equal {equal:.2%}", equal == 1)
             continue
         tolerance = _TOLERANCE * max(1.0, float(np.abs(array).max()))
         if name == "boxes":
             # Boxes end at whole pixels: rounding may move a pixel over the threshold.
-            tolerance = 1.001 / min(height, width)
+            pixels = wanted.mask if hasattr(wanted, "mask") else wanted.canvas[..., 0]
+            tolerance = 1.001 / min(pixels.shape[-2:])
         error = float(np.abs(array - found[name]).max())
         yield Check(
             f"{what}: {name}", f"largest difference {error:.1e}", error <= tolerance
@@ -151,7 +166,7 @@ def _compare(
 
 
 def _check_signatures(served: ServedModel, images: np.ndarray) -> Iterator[Check]:
-    """Outputs have the batch first, allowed types, and values that JSON can hold."""
+    """Outputs have the batch first, known types, and numbers that JSON can hold."""
     image = to_float(images[:1]).numpy()
     scenes = served("reconstruct", {"image": image})
     examples = {"image": image, **scenes}
@@ -161,7 +176,7 @@ def _check_signatures(served: ServedModel, images: np.ndarray) -> Iterator[Check
         wrong = [
             key
             for key, output in signature.outputs.items()
-            if output.dtype not in _ALLOWED_TYPES
+            if tf.as_dtype(output.dtype).name != dtype_of(key)
             or not output.tensor_shape.dim
             or output.tensor_shape.dim[0].size != -1
         ]
@@ -173,7 +188,12 @@ def _check_signatures(served: ServedModel, images: np.ndarray) -> Iterator[Check
             wrong += [key for key, array in found.items() if len(array) != size]
             try:
                 json.dumps(
-                    [array.tolist() for array in found.values()], allow_nan=False
+                    [
+                        array.tolist()
+                        for array in found.values()
+                        if array.dtype != object
+                    ],
+                    allow_nan=False,
                 )
             except ValueError:
                 wrong.append("NaN or infinity, which JSON can't hold")
@@ -212,7 +232,7 @@ def _check_operations(served: ServedModel) -> Iterator[Check]:
     yield Check("the attend loop", ", ".join(loops) or "no loop", bool(loops))
 
 
-def _check_bad_pixels(served: ServedModel, air: AIR) -> Check:
+def _check_bad_pixels(served: ServedModel, air: AIR | AIR3D) -> Check:
     shape = (1, *air.config.image_shape)
     bad = (np.nan, np.inf, -np.inf, 1e30)
     wrong = []

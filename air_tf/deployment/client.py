@@ -18,15 +18,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
-from air_tf.deployment.answers import to_scenes
+from air_tf.deployment.answers import dtype_of, read_answer
 from air_tf.deployment.serving_config import require_serving_api
 from air_tf.errors import InputError, ServerError
 from air_tf.images import MAX_SERVED_PIXELS
-from air_tf.structs import Scenes
+from air_tf.structs import Scenes, TabletopScenes
 
 SIGNATURE = "serve_image_bytes"
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
-_INTEGERS = ("num_objects", "num_trips")
+# Of arrays, by those of outputs.
+_TYPES = {"float32": np.float32, "int32": np.int32, "string": np.str_}
 # Of a request to a server that is down, still loading the model, or overloaded.
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.25  # seconds, doubled after every attempt
@@ -111,11 +112,11 @@ class GrpcClient:
         )
         self._stub = service.PredictionServiceStub(self._channel)
 
-    def infer_bytes(self, picture: bytes) -> Scenes:
+    def infer_bytes(self, picture: bytes) -> Scenes | TabletopScenes:
         """Infers the scene of one PNG or JPEG.
 
         Returns:
-          Scenes of one image, without canvas.
+          Scenes of one image, without canvas or masks.
 
         Raises:
           InputError: if the server refuses the picture.
@@ -129,10 +130,8 @@ class GrpcClient:
             response = self._stub.Predict(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise self._as_ours(error) from None
-        outputs = {
-            key: tf.make_ndarray(value) for key, value in response.outputs.items()
-        }
-        return _to_scenes(outputs, self._server)
+        outputs = {key: _from_proto(value) for key, value in response.outputs.items()}
+        return _read(outputs, self._server)
 
     def _as_ours(self, error: Any) -> InputError | ServerError:
         code, details = error.code(), _one_line(error.details())
@@ -161,7 +160,7 @@ class RestClient:
         self._session = requests.Session()
         self._session.mount("http://", HTTPAdapter(max_retries=_REST_RETRY))
 
-    def infer_bytes(self, picture: bytes) -> Scenes:
+    def infer_bytes(self, picture: bytes) -> Scenes | TabletopScenes:
         instance = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
         body = {"signature_name": SIGNATURE, "instances": [instance]}
         try:
@@ -187,12 +186,12 @@ class RestClient:
         try:
             row = response.json()["predictions"][0]
             outputs = {
-                key: np.array([value], np.int32 if key in _INTEGERS else np.float32)
+                key: np.array([value], _TYPES[dtype_of(key)])
                 for key, value in row.items()
             }
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise _not_ours(self._server) from None
-        return _to_scenes(outputs, self._server)
+        return _read(outputs, self._server)
 
     def close(self) -> None:
         self._session.close()
@@ -211,9 +210,14 @@ def _checked(server: str) -> str:
     return server
 
 
-def _to_scenes(outputs: Mapping[str, np.ndarray], server: str) -> Scenes:
+def _from_proto(proto: Any) -> np.ndarray:
+    array = tf.make_ndarray(proto)
+    return np.char.decode(array.astype(np.bytes_)) if array.dtype == object else array
+
+
+def _read(outputs: Mapping[str, np.ndarray], server: str) -> Scenes | TabletopScenes:
     try:
-        return to_scenes(outputs)
+        return read_answer(outputs)
     except (KeyError, TypeError, IndexError):
         raise _not_ours(server) from None
 

@@ -4,28 +4,29 @@ import concurrent.futures
 import multiprocessing
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from air_tf.deployment.agreement import Agreement, Agreement3D, compare
 from air_tf.deployment.edge import METADATA_NAME, Conversion, EdgeModel
+from air_tf.deployment.exportable import exportable
 from air_tf.deployment.signatures import EdgeModule, in_float32
 from air_tf.deployment.tflite_file import (
     add_metadata,
     builtin_operations,
     check_operations,
-    matrix_products,
+    operations_with,
 )
 from air_tf.deployment.writing import TEMPORARY, writing
 from air_tf.errors import InputError, ProcessKilled
-from air_tf.evaluation.metrics import mean_iou
 from air_tf.files import replacing
 from air_tf.images import batches
+from air_tf.inference.tabletop import kinds_of
 from air_tf.model.air import AIR
-from air_tf.model.heads import HEAD_OUTPUTS
+from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
 from air_tf.runs import RunDir
 
@@ -34,16 +35,6 @@ FORMATS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 MIN_COUNT_AGREEMENT = 0.99
 NUM_CALIBRATION_IMAGES = 500
 _NUM_COMPARED = 2000
-
-
-class Agreement(NamedTuple):
-    """How a converted model compares with Keras on held-out images."""
-
-    num_images: int
-    count_agreement: float  # share of images with the same count
-    mean_iou: float  # of boxes, where counts agree; 1 if there are none
-    code_error: float  # mean |difference| of z_what of present objects
-    code_scale: float  # standard deviation of z_what of present objects
 
 
 def convert(
@@ -56,7 +47,7 @@ def convert(
     num_calibration_images: int | None = None,
     data_dir: str | None = None,
     allow_disagreement: bool = False,
-) -> Agreement:
+) -> Agreement | Agreement3D:
     """Writes a .tflite file.
 
     Args:
@@ -97,9 +88,10 @@ def convert(
     conversion = Conversion(
         format=format,
         image_shape=air.config.image_shape,
-        max_objects=air.config.max_objects if max_objects is None else max_objects,
+        max_objects=air.config.num_steps(max_objects),
         batch_size=batch_size,
         num_calibration_images=None if calibration is None else len(calibration),
+        kinds=kinds_of(air.config),
     )
     if calibration is None:
         content = to_tflite(air, conversion)
@@ -153,13 +145,13 @@ def _full_batches(images: np.ndarray, batch: int) -> np.ndarray:
 
 
 def to_tflite(
-    air: AIR, conversion: Conversion, calibration: np.ndarray | None = None
+    air: AIR | AIR3D, conversion: Conversion, calibration: np.ndarray | None = None
 ) -> bytes:
     """Converts a model, using built-in operations only.
 
-    "int8" quantises weights and activations of the networks' matrix products, nearly
-    all of the arithmetic. Cropping glimpses and drawing objects stay in float32: 8
-    bits can't represent positions to within a pixel.
+    "int8" quantises weights and activations of the networks' matrix products and
+    convolutions, nearly all of the arithmetic. Cropping glimpses and drawing objects
+    stay in float32: 8 bits can't represent positions to within a pixel.
 
     Args:
       air: in float32.
@@ -185,8 +177,14 @@ def to_tflite(
         with writing(TEMPORARY):
             if format == "int8":
                 assert calibration is not None
-                heads = HEAD_OUTPUTS | {2 * air.config.z_what_size}
-                content = _quantise(module, calibration, batch or 1, heads)
+                model = exportable(air, conversion.max_objects)
+                content = _quantise(
+                    module,
+                    calibration,
+                    batch or 1,
+                    operations=model.quantised,
+                    heads=model.heads,
+                )
             else:
                 converter = _converter(module)
                 if format != "float32":
@@ -208,18 +206,24 @@ def _converter(module: EdgeModule) -> tf.lite.TFLiteConverter:
 
 
 def _quantise(
-    module: EdgeModule, calibration: np.ndarray, batch: int, heads: set[int]
+    module: EdgeModule,
+    calibration: np.ndarray,
+    batch: int,
+    *,
+    operations: Set[str],
+    heads: Set[int],
 ) -> bytes:
-    """Converts with all matrix products in int8, except those of the heads.
+    """Converts with the networks' layers in int8, except the heads.
 
-    All outputs of a product share one scale, and a head's outputs differ in meaning:
+    All outputs of a layer share one scale, and a head's outputs differ in meaning:
     with logits from -20 to 20 among them, 8 bits are too coarse for a position.
 
     Args:
       module: the function to convert.
       calibration: see `to_tflite`.
       batch: images in a call.
-      heads: numbers of outputs of the products to leave in float32.
+      operations: names of those to quantise.
+      heads: numbers of outputs of the layers to leave in float32.
     """
 
     def representative_dataset() -> Iterator[list[np.ndarray]]:
@@ -234,9 +238,11 @@ def _quantise(
         debug_dataset=representative_dataset,
         debug_options=tf.lite.experimental.QuantizationDebugOptions(
             denylisted_ops=[
-                name for name in builtin_operations() if name != "FULLY_CONNECTED"
+                name for name in builtin_operations() if name not in operations
             ],
-            denylisted_nodes=matrix_products(_converter(module).convert(), heads),
+            denylisted_nodes=operations_with(
+                _converter(module).convert(), operations, heads
+            ),
         ),
     )
     return debugger.get_nondebug_quantized_model()
@@ -277,36 +283,3 @@ def check_content(content: bytes, format: str, num_weights: int) -> None:
             f"the converted model has {len(content)} bytes; expected at least "
             f"{smallest} for its {num_weights} weights"
         )
-
-
-def compare(air: AIR, edge: EdgeModel, images: np.ndarray) -> Agreement:
-    """Compares a converted model with Keras.
-
-    Args:
-      air: the Keras model.
-      edge: the converted one.
-      images: [N, H, W, C].
-    """
-    # In the same batches, so that both loops stop at the same attend step.
-    keras_scenes = air.infer(
-        images, max_objects=edge.max_objects, batch_size=edge.max_batch_size
-    )
-    edge_scenes = edge.infer(images)
-    same = keras_scenes.num_objects == edge_scenes.num_objects
-    present = (keras_scenes.presence * edge_scenes.presence) == 1  # [N, T]
-    in_both = present & same[:, np.newaxis]
-    overlap = mean_iou(
-        *(
-            [scenes.boxes[i, : scenes.num_objects[i]] for i in np.flatnonzero(same)]
-            for scenes in (keras_scenes, edge_scenes)
-        )
-    )
-    codes = keras_scenes.z_what[in_both], edge_scenes.z_what[in_both]
-    some = bool(in_both.any())
-    return Agreement(
-        num_images=len(images),
-        count_agreement=float(same.mean()),
-        mean_iou=1.0 if overlap is None else overlap,
-        code_error=float(np.abs(codes[0] - codes[1]).mean()) if some else 0.0,
-        code_scale=float(codes[0].std()) if some else 0.0,
-    )

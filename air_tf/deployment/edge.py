@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from air_tf.deployment.answers import SCENE_OUTPUTS, to_scenes
+from air_tf.deployment.answers import ANSWERS, Answers
 from air_tf.errors import InputError
 from air_tf.files import reading
 from air_tf.images import batches, check_images
-from air_tf.structs import Scenes
+from air_tf.structs import Kinds, Scenes, Scenes3D
 
 # Name of the entry in a .tflite file's metadata that holds its `Conversion`.
 METADATA_NAME = "air_tf"
 MAX_MODEL_BYTES = 2**30
 _IDENTIFIER = b"TFL3"
-_OUTPUTS = (*SCENE_OUTPUTS, "canvas")
 _DYNAMIC_BATCH = 64
+# Keys of the metadata that files of models without kinds do not have.
+_MODEL, _NAMES, _SYMMETRIES = "model", "kind_names", "kind_symmetries"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Conversion:
       batch_size: images in a call; 0 for any number.
       num_calibration_images: training images from which "int8" took its ranges; None
         for other formats, and for files of version 0.1.
+      kinds: of objects on a table, which only `AIR3D` tells apart; None for `AIR`.
     """
 
     format: str
@@ -41,6 +43,12 @@ class Conversion:
     max_objects: int
     batch_size: int = 1
     num_calibration_images: int | None = None
+    kinds: Kinds | None = None
+
+    @property
+    def answers(self) -> Answers:
+        """What the converted model gives."""
+        return ANSWERS["AIR" if self.kinds is None else "AIR3D"]
 
     @property
     def loop(self) -> str:
@@ -50,6 +58,14 @@ class Conversion:
 
     def to_json(self) -> str:
         found = dataclasses.asdict(self)
+        del found["kinds"]
+        if self.kinds is not None:
+            names, symmetries = self.kinds
+            found |= {
+                _MODEL: self.answers.model,
+                _NAMES: names,
+                _SYMMETRIES: symmetries,
+            }
         # Version 0.1 reads `max_steps`; other programs may read the loop.
         found |= {"max_steps": self.max_objects, "loop": self.loop}
         return json.dumps(found)
@@ -68,7 +84,8 @@ class Conversion:
             raise ValueError("no JSON object")
         if "max_steps" in found:  # the name in version 0.1
             found.setdefault("max_objects", found["max_steps"])
-        known = {field.name for field in dataclasses.fields(cls)}
+        kinds = _read_kinds(found)
+        known = {field.name for field in dataclasses.fields(cls)} - {"kinds"}
         missing = known - {"num_calibration_images"} - set(found)
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))} missing")
@@ -83,7 +100,26 @@ class Conversion:
         num_images = found.get("num_calibration_images")
         if num_images is not None and not _at_least(num_images, 1):
             raise ValueError(f"num_calibration_images {num_images}")
-        return cls(**{**found, "image_shape": tuple(shape)})
+        return cls(**{**found, "image_shape": tuple(shape), "kinds": kinds})
+
+
+def _read_kinds(found: dict[str, Any]) -> Kinds | None:
+    """The kinds in metadata; raises ValueError for models of unknown classes."""
+    model = found.get(_MODEL, "AIR")
+    if not isinstance(model, str) or model not in ANSWERS:
+        raise ValueError(f"model {model}")
+    if not ANSWERS[model].constants:
+        return None
+    names, symmetries = found.get(_NAMES), found.get(_SYMMETRIES)
+    if not (
+        isinstance(names, list)
+        and isinstance(symmetries, list)
+        and len(names) == len(symmetries) > 0
+        and all(isinstance(name, str) for name in names)
+        and all(_at_least(symmetry, 0) for symmetry in symmetries)
+    ):
+        raise ValueError(f"{_NAMES} {names}, {_SYMMETRIES} {symmetries}")
+    return Kinds(tuple(names), tuple(symmetries))
 
 
 def _at_least(value: Any, smallest: int) -> bool:
@@ -101,6 +137,7 @@ class EdgeModel:
       conversion: the settings it was converted with.
       image_shape: (H, W, C) of the canvas.
       max_objects: T.
+      kinds: of objects on a table; None for a model that knows none.
       max_batch_size: images that go through the attend loop together.
 
     Raises:
@@ -119,6 +156,7 @@ class EdgeModel:
         self.conversion = _read_conversion(path, content)
         self.image_shape = self.conversion.image_shape
         self.max_objects = self.conversion.max_objects
+        self.kinds = self.conversion.kinds
         self.max_batch_size = self.conversion.batch_size or _DYNAMIC_BATCH
         try:
             self._interpreter = Interpreter(
@@ -130,17 +168,22 @@ class EdgeModel:
             raise InputError(
                 f"{path} can't be loaded ({str(error).splitlines()[0]})"
             ) from None
-        if sorted(given) != ["image"] or sorted(found) != sorted(_OUTPUTS):
-            raise InputError(f"{path} has other inputs or outputs than AIR")
+        answers = self.conversion.answers
+        if sorted(given) != ["image"] or sorted(found) != sorted(answers.all_names):
+            raise InputError(f"{path} has other inputs or outputs than {answers.model}")
+        if self.kinds is not None:
+            named, known = len(self.kinds.names), found["kind_probs"]["shape"][-1]
+            if named != known:
+                raise InputError(f"{path} names {named} kinds of {known}")
 
-    def infer(self, images: npt.ArrayLike) -> Scenes:
-        """Counts, locates and encodes the objects, as `AIR.infer` does.
+    def infer(self, images: npt.ArrayLike) -> Scenes | Scenes3D:
+        """Counts, locates and describes the objects, as the model's own `infer`.
 
         Args:
           images: [N, H, W, C], float in [0, 1], or uint8.
 
         Returns:
-          Scenes as numpy arrays.
+          Scenes as numpy arrays; `Scenes3D` for objects on a table.
 
         Raises:
           InputError: for images of another shape, or values out of range or NaN.
@@ -154,7 +197,7 @@ class EdgeModel:
             self._infer_batch(batch)
             for _, batch in batches(pixels, self.max_batch_size)
         ]
-        return to_scenes(
+        return self.conversion.answers.to_scenes(
             {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         )
 

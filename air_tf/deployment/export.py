@@ -1,5 +1,6 @@
 """Writes a trained run as a SavedModel that TF Serving serves."""
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -7,25 +8,27 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from air_tf.deployment import serving_config, serving_files
+from air_tf.deployment import model_card, serving_config, serving_files
+from air_tf.deployment.answers import Answers, find_answers
+from air_tf.deployment.exportable import Exportable, exportable
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
 from air_tf.deployment.writing import writing
 from air_tf.errors import InputError
 from air_tf.files import reading
-from air_tf.model.air import AIR
 from air_tf.runs import RunDir
 from air_tf.visualization.drawing import to_picture_bytes
 
 # TF Serving reads this file, and nothing else below assets.extra.
 WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _RUN = pathlib.Path("assets.extra", "run")
-_OURS = {*serving_files.SETTINGS, serving_files.CARD}
+_OURS = {*serving_files.SETTINGS, model_card.CARD}
 _ABANDONED_SECONDS = 3600
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -68,18 +71,19 @@ def export(
             field="version",
         )
     air = in_float32(run.load_model())
-    if max_objects is None:
-        max_objects = air.config.max_objects
-    section = serving_files.card_section(
+    model = exportable(air, air.config.num_steps(max_objects))
+    if found:
+        _require_same_outputs(base / str(max(found)), model.answers)
+    section = model_card.card_section(
         version,
+        model,
         run.read_config(),
-        max_objects,
         run.read_metrics_json(),
         run.read_versions(),
     )
-    module = ServingModule(air, max_objects)
+    module = ServingModule(air, model.max_objects)
     signatures = module.signatures()
-    warm_up = _warm_up_requests(air, max_objects)
+    warm_up = _warm_up_requests(model, signatures)
     with writing(base):
         base.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(base)
@@ -101,7 +105,7 @@ def export(
     with writing(base):
         for name in serving_files.write_settings(base):
             logging.info("%s differs from the default and is kept", base / name)
-        serving_files.append_card(base, section)
+        model_card.append_card(base, model, section)
     return base / str(version)
 
 
@@ -191,7 +195,20 @@ def _versions_in(base: pathlib.Path) -> list[int]:
     return found
 
 
-def _warm_up_requests(air: AIR, max_objects: int) -> list[bytes]:
+def _require_same_outputs(version: pathlib.Path, answers: Answers) -> None:
+    """Raises InputError if clients of an existing version could not read answers."""
+    outputs = read_meta_graph(version).signature_def["serving_default"].outputs
+    with contextlib.suppress(KeyError):
+        existing = find_answers(outputs)
+        if existing is not answers:
+            raise InputError(
+                f"{version.parent} holds versions of {existing.model}; expected a new "
+                f"folder for {answers.model}",
+                field="export_dir",
+            )
+
+
+def _warm_up_requests(model: Exportable, signatures: Iterable[str]) -> list[bytes]:
     """PredictionLogs for every signature, with 1 and with `MAX_BATCH_SIZE` images.
 
     The scenes are samples of the model, so that an export contains no training data.
@@ -199,23 +216,18 @@ def _warm_up_requests(air: AIR, max_objects: int) -> list[bytes]:
     serving_config.require_serving_api()
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    scenes = air.generate(
-        MAX_BATCH_SIZE, num_objects=max_objects, max_objects=max_objects
-    )
-    canvas = np.clip(scenes.canvas, 0.0, 1.0)
+    samples = model.samples(MAX_BATCH_SIZE)
+    canvas = np.clip(samples["canvas"], 0.0, 1.0)
+    pictures = np.array([to_picture_bytes(one) for one in canvas], object)
     inputs = {
         "serving_default": {"image": canvas},
         "reconstruct": {"image": canvas},
-        "decode": {
-            name: getattr(scenes, name) for name in ("z_where", "z_what", "presence")
-        },
+        "decode": {name: samples[name] for name in model.latents},
+        "serve_image_bytes": {"image_bytes": pictures},
     }
-    if air.config.image_shape[2] in (1, 3):
-        inputs["serve_image_bytes"] = {
-            "image_bytes": np.array([to_picture_bytes(c) for c in canvas], object)
-        }
     logs = []
-    for signature, arrays in inputs.items():
+    for signature in signatures:
+        arrays = inputs[signature]
         for size in (1, MAX_BATCH_SIZE):
             request = predict_pb2.PredictRequest()
             request.model_spec.name = serving_files.MODEL_NAME

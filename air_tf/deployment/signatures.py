@@ -5,29 +5,23 @@ have the batch as their first axis, are float32 or int32, and are never NaN: inp
 pixels and latents are cleaned, see `clean`.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 
-from air_tf.deployment.answers import SCENE_OUTPUTS
+from air_tf.deployment.exportable import clean, exportable
 from air_tf.errors import InputError
-from air_tf.images import MAX_SERVED_PIXELS
+from air_tf.images import MAX_SERVED_PIXELS, MAX_STRETCH
 from air_tf.model.air import AIR
-from air_tf.structs import Scenes
+from air_tf.model.air3d import AIR3D
+from air_tf.structs import Scenes, Scenes3D
 
 MAX_BATCH_SIZE = 64
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _WHOLE_PNG = r"\C{26}\C*IEND\C*"
-# Latents are clamped to these, so that canvases are finite.
-_MAX_SHIFT, _MAX_CODE = 10.0, 100.0
 Outputs = dict[str, tf.Tensor]
-
-
-def clean(x: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Replaces NaN by 0 and clamps all else to [low, high]."""
-    # LiteRT has no is_nan.
-    return tf.clip_by_value(tf.where(tf.equal(x, x), x, 0.0), low, high)
+Model = TypeVar("Model", bound=AIR | AIR3D)
 
 
 class ServingModule(tf.Module):
@@ -41,90 +35,98 @@ class ServingModule(tf.Module):
       max_objects: T.
     """
 
-    def __init__(self, air: AIR, max_objects: int):
+    def __init__(self, air: AIR | AIR3D, max_objects: int):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
-        # In a function, so that tf.Module does not track its variables a second time.
-        self._air = lambda: air
-        self._max_objects = max_objects
+        # No tf.Module, so its variables are not tracked a second time.
+        self._model = exportable(air, max_objects)
 
     def signatures(self) -> dict[str, Callable]:
-        """Concrete functions by name.
+        """Concrete functions by name. Outputs are those of the model's `Answers`.
 
-        - `serving_default`: image [B, H, W, C] float32 to `SCENE_OUTPUTS`;
-        - `reconstruct`: image to `SCENE_OUTPUTS` and `canvas`;
-        - `decode`: z_where [B, T, 3], z_what [B, T, D] and presence [B, T] to `canvas`;
+        - `serving_default`: image [B, H, W, C] float32 to scenes;
+        - `reconstruct`: image to scenes with the large output, and to `canvas` if the
+          graph can draw it;
+        - `decode`, if the graph can draw: latents as in scenes to `canvas`;
         - `serve_image_bytes`, for canvases of 1 or 3 channels: image_bytes [B] to
-          `SCENE_OUTPUTS`.
+          scenes and constants.
         """
-        config = self._air().config
-        max_objects = self._max_objects
-
-        def spec(name: str, *shape: int, dtype: Any = tf.float32) -> tf.TensorSpec:
-            return tf.TensorSpec([None, *shape], dtype, name=name)
-
-        image = [spec("image", *config.image_shape)]
-        latents = [
-            spec("z_where", max_objects, 3),
-            spec("z_what", max_objects, config.z_what_size),
-            spec("presence", max_objects),
-        ]
+        model = self._model
+        shape = model.air.config.image_shape
+        image = [tf.TensorSpec([None, *shape], tf.float32, name="image")]
         found = {
             "serving_default": _signature(self._serve, image),
             "reconstruct": _signature(self._reconstruct, image),
-            "decode": _signature(self._decode, latents),
         }
-        if config.image_shape[2] in (1, 3):
-            found["serve_image_bytes"] = _signature(
-                self._serve_bytes, [spec("image_bytes", dtype=tf.string)]
+        if model.latents:
+            found["decode"] = _signature(
+                self._decode,
+                [
+                    tf.TensorSpec([None, *latent.shape], latent.dtype, name=name)
+                    for name, latent in model.latents.items()
+                ],
             )
+        if shape[2] in (1, 3):
+            spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+            found["serve_image_bytes"] = _signature(self._serve_bytes, [spec])
         return found
 
-    def _scenes(self, image: tf.Tensor) -> Scenes:
-        air = self._air()
+    def _scenes(self, image: tf.Tensor) -> Scenes | Scenes3D:
+        air = self._model.air
         # A session does not check inputs against the signature's shapes.
         image = tf.ensure_shape(image, [None, *air.config.image_shape])
         with tf.control_dependencies([_require_batch(image)]):
             image = clean(image, 0.0, 1.0)
-        return air.scenes(image, max_objects=self._max_objects)
+        return air.scenes(image, max_objects=self._model.max_objects)
 
     def _serve(self, image: tf.Tensor) -> Outputs:
-        return _outputs(self._scenes(image))
+        return _outputs(self._scenes(image), self._model.answers.names)
 
     def _reconstruct(self, image: tf.Tensor) -> Outputs:
-        return _outputs(self._scenes(image), with_canvas=True)
+        model = self._model
+        scenes = self._scenes(image)
+        outputs = _outputs(scenes, model.answers.all_names)
+        if model.latents:
+            canvas = model.reconstruction(scenes)
+            outputs["canvas"] = tf.identity(canvas, name="canvas")
+        return outputs
 
     def _serve_bytes(self, image_bytes: tf.Tensor) -> Outputs:
-        air = self._air()
+        model = self._model
+        shape = model.air.config.image_shape
         image_bytes = tf.ensure_shape(image_bytes, [None])
         with tf.control_dependencies([_require_batch(image_bytes)]):
             image = tf.map_fn(
-                lambda contents: decode_picture(contents, air.config.image_shape),
+                lambda contents: decode_picture(
+                    contents, shape, fixed_camera=model.fixed_camera
+                ),
                 image_bytes,
-                fn_output_signature=tf.TensorSpec(air.config.image_shape, tf.float32),
+                fn_output_signature=tf.TensorSpec(shape, tf.float32),
                 parallel_iterations=2,
             )  # [B, H, W, C]
-        return _outputs(self._scenes(image))
+        outputs = _outputs(self._scenes(image), model.answers.names)
+        batch = tf.shape(image)[0]
+        for name, value in model.constants.items():
+            outputs[name] = tf.tile(value[tf.newaxis], [batch, 1], name=name)
+        return outputs
 
-    def _decode(
-        self, z_where: tf.Tensor, z_what: tf.Tensor, presence: tf.Tensor
-    ) -> Outputs:
-        air = self._air()
-        most = self._max_objects
-        z_where = tf.ensure_shape(z_where, [None, most, 3])
-        z_what = tf.ensure_shape(z_what, [None, most, air.config.z_what_size])
-        presence = tf.ensure_shape(presence, [None, most])
-        with tf.control_dependencies([_require_batch(z_where)]):
-            canvas = air.decode(
-                clean(z_where, -_MAX_SHIFT, _MAX_SHIFT),
-                clean(z_what, -_MAX_CODE, _MAX_CODE),
-                clean(presence, 0.0, 1.0),
-            )
+    def _decode(self, *values: tf.Tensor) -> Outputs:
+        model = self._model
+        latents = {
+            name: tf.ensure_shape(value, [None, *model.latents[name].shape])
+            for name, value in zip(model.latents, values, strict=True)
+        }
+        with tf.control_dependencies([_require_batch(values[0])]):
+            cleaned = {
+                name: model.latents[name].clean(value)
+                for name, value in latents.items()
+            }
+            canvas = model.canvas(cleaned)
         return {"canvas": canvas}
 
 
 class EdgeModule(tf.Module):
-    """The function that is converted to LiteRT: image to `SCENE_OUTPUTS` and `canvas`.
+    """The function that is converted to LiteRT: image to all outputs of `Answers`.
 
     Args:
       air: the model.
@@ -134,22 +136,28 @@ class EdgeModule(tf.Module):
     """
 
     def __init__(
-        self, air: AIR, *, max_objects: int, batch_size: int | None, loop: str
+        self, air: AIR | AIR3D, *, max_objects: int, batch_size: int | None, loop: str
     ):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
+        names = exportable(air, max_objects).answers.all_names
 
         def infer(image: tf.Tensor) -> Outputs:
             scenes = air.scenes(
                 clean(image, 0.0, 1.0), max_objects=max_objects, loop=loop
             )
-            return _outputs(scenes, with_canvas=True)
+            return _outputs(scenes, names)
 
         shape = [batch_size, *air.config.image_shape]
         self.infer = _signature(infer, [tf.TensorSpec(shape, tf.float32, name="image")])
 
 
-def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+def decode_picture(
+    contents: tf.Tensor,
+    image_shape: tuple[int, int, int],
+    *,
+    fixed_camera: bool = False,
+) -> tf.Tensor:
     """Decodes a PNG or JPEG and stretches it to the canvas.
 
     As `air_tf.data.user_images.read_picture`, with TensorFlow's operations:
@@ -158,12 +166,14 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
     Args:
       contents: the file's bytes, a scalar.
       image_shape: (H, W, C) of the canvas, C 1 or 3.
+      fixed_camera: whether to refuse pictures of another aspect ratio, as
+        `air_tf.images.check_aspect`.
 
     Returns:
       [H, W, C] float32 in [0, 1].
 
     Raises:
-      InvalidArgumentError: at run time, for other contents and for too many pixels.
+      InvalidArgumentError: at run time, for other contents and other sizes.
     """
     is_png = tf.equal(tf.strings.substr(contents, 0, len(_PNG)), _PNG)
     is_jpeg = tf.equal(tf.strings.substr(contents, 0, len(_JPEG)), _JPEG)
@@ -183,7 +193,8 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
         tf.reduce_prod(size) <= MAX_SERVED_PIXELS,
         [f"image_bytes has more than {MAX_SERVED_PIXELS} pixels: height, width", size],
     )
-    with tf.control_dependencies([small]):
+    checks = [small, _require_aspect(size, image_shape)] if fixed_camera else [small]
+    with tf.control_dependencies(checks):
         rgb = tf.cond(
             is_png,
             lambda: _on_black(_decode_png(contents)),
@@ -196,6 +207,20 @@ def decode_picture(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf
     if channels == 1:  # ITU-R BT.601, as Pillow's "L"
         rgb = tf.reduce_sum(rgb * [0.299, 0.587, 0.114], axis=-1, keepdims=True)
     return tf.reshape(rgb, image_shape) / 255.0
+
+
+def _require_aspect(size: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Operation:
+    height, width, _ = image_shape
+    rows, columns = tf.unstack(tf.cast(size, tf.float32))
+    ratio = columns * height / (rows * width)
+    return tf.debugging.Assert(
+        tf.maximum(ratio, 1.0 / ratio) <= 1.0 + MAX_STRETCH,
+        [
+            f"image_bytes has another aspect ratio than the canvas, {width}x{height}: "
+            "height, width",
+            size,
+        ],
+    )
 
 
 def _png_size(contents: tf.Tensor) -> tf.Tensor:
@@ -231,8 +256,7 @@ def _require_batch(x: tf.Tensor) -> tf.Operation:
     )
 
 
-def _outputs(scenes: Scenes, with_canvas: bool = False) -> Outputs:
-    names = (*SCENE_OUTPUTS, "canvas") if with_canvas else SCENE_OUTPUTS
+def _outputs(scenes: Scenes | Scenes3D, names: Sequence[str]) -> Outputs:
     # Not every runtime allows two outputs to be one tensor.
     return {name: tf.identity(getattr(scenes, name), name=name) for name in names}
 
@@ -241,7 +265,7 @@ def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
     return tf.function(function, input_signature=specs).get_concrete_function()
 
 
-def in_float32(air: AIR) -> AIR:
+def in_float32(air: Model) -> Model:
     """A copy that computes in float32, even if it was trained in mixed precision.
 
     Raises:
@@ -253,6 +277,7 @@ def in_float32(air: AIR) -> AIR:
                 f"the model's {variable.path} holds NaN or infinity; expected the "
                 "model of a training that did not diverge"
             )
-    copy = AIR(air.config, dtype="float32")
+    make: Callable = type(air)
+    copy = make(air.config, dtype="float32")
     copy.set_weights(air.get_weights())
     return copy

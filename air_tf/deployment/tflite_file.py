@@ -55,8 +55,17 @@ def check_operations(content: bytes) -> None:
         )
 
 
-def matrix_products(content: bytes, num_outputs: Set[int]) -> list[str]:
-    """Names of the matrix products that have one of these numbers of outputs."""
+def operations_with(
+    content: bytes, names: Set[str], num_outputs: Set[int]
+) -> list[str]:
+    """Names of the results of operations that have one of these numbers of outputs.
+
+    Args:
+      content: of the file.
+      names: of operations of LiteRT.
+      num_outputs: sizes of the last axis of the results.
+    """
+    numbers = {builtin_operations()[name] for name in names}
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     found = []
@@ -64,8 +73,6 @@ def matrix_products(content: bytes, num_outputs: Set[int]) -> list[str]:
         operator = graph.Operators(i)
         code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
         result = graph.Tensors(operator.Outputs(0))
-        if code == schema.BuiltinOperator.FULLY_CONNECTED and (
-            result.Shape(result.ShapeLength() - 1) in num_outputs
-        ):
+        if code in numbers and result.Shape(result.ShapeLength() - 1) in num_outputs:
             found.append(result.Name().decode())
     return found
