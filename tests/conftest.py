@@ -5,6 +5,7 @@ none.
 """
 
 import dataclasses
+import logging
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,6 +69,14 @@ def seed():
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def absl_is_heard():
+    """Whatever earlier tests did to logging: mkdocs and others set it up anew."""
+    logger = logging.getLogger("absl")
+    logger.disabled, logger.propagate = False, True
+    logger.setLevel(min(logger.level, logging.WARNING))
 
 
 @pytest.fixture(scope="session")

@@ -296,7 +296,7 @@ def stubs(monkeypatch):
     monkeypatch.setattr(compare, "train_seeds", train_seeds)
     monkeypatch.setattr(compare, "in_fresh_process", lambda f, *args: f(*args))
     monkeypatch.setattr(
-        compare, "RunDir", lambda _: types.SimpleNamespace(load_model=lambda: "air")
+        compare, "RunDir", lambda _: types.SimpleNamespace(load_air=lambda: "air")
     )
     return asked
 

@@ -61,7 +61,7 @@ def trainings(monkeypatch):
 
     def run_dir(path):
         load = functools.partial(keras.saving.load_model, path / "model.keras")
-        return types.SimpleNamespace(load_model=load)
+        return types.SimpleNamespace(load_air=load)
 
     monkeypatch.setattr(generalisation, "train_seeds", train_seeds)
     monkeypatch.setattr(generalisation, "RunDir", run_dir)

@@ -217,7 +217,9 @@ def test_terms_of_the_supervised_loss(air):
 
     # The sphere is 0.1 and 0.2 off; the third step has no object.
     move = loss(**added("position", (0, 0), [0.1, -0.2]))
-    np.testing.assert_allclose(move, [settings.position_loss_weight * 0.05, 0.0], 1e-4)
+    np.testing.assert_allclose(
+        move, [settings.position_loss_weight * 0.05, 0.0], 1e-4, 1e-6
+    )
     np.testing.assert_allclose(loss(**added("position", (0, 2), 0.1)), 0.0, atol=1e-5)
     # The cube's phase is a third of a turn off; that of a sphere can't be seen.
     turn = loss(**added("phase", (0, 1, _CUBE), 2 * math.pi / 3))

@@ -94,7 +94,8 @@ def test_objects_are_where_the_camera_sees_their_place(kind, position):
     place, depth = renderer.project(tf.constant([position]))
     np.testing.assert_allclose((place[0] + 1) * 32 - 0.5, expected, rtol=1e-5)
     along = np.array([*position, 0.18]) - renderer.camera.origin
-    assert float(depth[0]) == pytest.approx(along @ renderer.camera.forward, rel=1e-5)
+    wanted = along @ renderer.camera.forward / renderer.tabletop.reach
+    assert float(depth[0]) == pytest.approx(wanted, rel=1e-5)
 
 
 # Red; lit from the side x < 0, and a little from above.

@@ -291,7 +291,8 @@ class AIR3D(keras.Model):
             ]
         )
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    # With relaxed shapes, T would not be known.
+    @tf.function(autograph=False)
     def _compiled_render(self, kind, position, yaw, presence):
         return self.render(kind, position, yaw, presence)
 
