@@ -209,6 +209,7 @@ def test_what_gets_a_gradient(air, truth, monkeypatch, better):
         result = _improve(air, found, image)
         loss = tf.reduce_sum(result.loss)
         phases = tf.reduce_sum(result.found.phase)
+        scales = tf.reduce_sum(result.found.q_phase_params.scale)
     assert tape.gradient(loss, [found.phase, *others]) == [None] * 5
     expected = np.zeros((1, 3, 3))
     if better:
@@ -222,6 +223,9 @@ def test_what_gets_a_gradient(air, truth, monkeypatch, better):
     if better:
         expected[0, 1, _CYLINDER] = 0.0
     of_phase = tape.gradient(phases, found.phase).numpy()
+    # The KL widens q(yaw) only where the image has a say, too.
+    of_scale = tape.gradient(scales, scale).numpy()
     # The yaw of a sphere has no effect, and nothing is done about it.
     for kind in (_CUBE, _CYLINDER):
         np.testing.assert_array_equal(of_phase[..., kind], expected[..., kind])
+        np.testing.assert_array_equal(of_scale[..., kind], expected[..., kind])

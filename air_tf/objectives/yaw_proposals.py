@@ -9,7 +9,8 @@ its place in the samples and q(yaw) learns it: a wake-phase loss, as in reweight
 wake-sleep (Bornschein and Bengio 2015, section 2.2), but from a proposal that is better
 for sure instead of weighted samples of q. Its weight is what the proposal gains, in
 nats. If none does, the yaw follows the gradient of the likelihood. The yaws of objects
-that are not examined do not learn in this step.
+that are not examined do not learn in this step, nor do their standard deviations: the
+KL alone would widen them.
 """
 
 import math
@@ -129,11 +130,13 @@ def improve_yaws(
     kind_of = _examined(chosen, examined)  # [B, K]
     position = _examined(before.position, examined) * air.config.tabletop.reach
     position = tf.repeat(position, num_proposals, axis=0)  # [B M, 2]
-    phases, gains = [], []
+    scale = found.q_phase_params.scale
+    phases, scales, gains = [], [], []
     for kind in range(kinds):
         phase = found.phase[:, :, kind]
         if not turns[kind]:
             phases.append(phase)
+            scales.append(scale[:, :, kind])
             gains.append(tf.zeros([batch, steps]))
             continue
         start = tf.random.stateless_uniform([batch, 1], seeds[1 + kind])
@@ -152,16 +155,23 @@ def improve_yaws(
         gain = tf.where(gain > _MARGIN, gain, 0.0)[:, tf.newaxis] * examined  # [B, T]
         gains.append(gain)
         wanted = tf.reduce_sum(best * tried, axis=1, keepdims=True)
-        phase = tf.where(examined > 0.0, phase, tf.stop_gradient(phase))
-        phases.append(tf.where(gain > 0.0, wanted, phase))
+        phase = tf.where(gain > 0.0, wanted, phase)
+        learns = (examined > 0.0) & (gain == 0.0)
+        phases.append(_with_gradient_where(learns, phase))
+        scales.append(_with_gradient_where(learns, scale[:, :, kind]))
     gain, phase = tf.stack(gains, axis=2), tf.stack(phases, axis=2)  # [B, T, K]
+    params = found.q_phase_params._replace(scale=tf.stack(scales, axis=2))
     turn = tf.stop_gradient(phase) - found.q_phase_params.loc
     turn -= 2.0 * math.pi * tf.stop_gradient(tf.round(turn / (2.0 * math.pi)))
     return Improved(
-        found=found._replace(phase=phase),
+        found=found._replace(phase=phase, q_phase_params=params),
         loss=tf.reduce_sum(gain * 0.5 * tf.square(turn), axis=[1, 2]),
         accepted=tf.reduce_sum(tf.cast(gain > 0.0, tf.float32), axis=[1, 2]),
     )
+
+
+def _with_gradient_where(condition: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    return tf.where(condition, x, tf.stop_gradient(x))
 
 
 def _examined(values: tf.Tensor, examined: tf.Tensor) -> tf.Tensor:
