@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import math
 
 import numpy as np
@@ -17,7 +18,9 @@ from air_tf.config.renderers import (
 )
 from air_tf.config.tabletop import TABLETOPS, Kind, Part, Tabletop
 from air_tf.errors import InputError
+from air_tf.renderers import messages
 from air_tf.renderers.analytic import Analytic
+from air_tf.renderers.gaussian import gaussian_blur
 from air_tf.renderers.make import make_renderer
 
 SHAPE = (32, 32, 3)
@@ -233,7 +236,7 @@ def test_gradients_are_those_of_the_picture(name, kind, compiled):
         gradient = tf.function(gradient, jit_compile=True, autograph=False)
     position, yaw = (tf.constant(values) for values in poses(16))
     found = gradient(position, yaw)
-    size = 3e-3
+    size = 5e-4
     for axis, step in enumerate(size * np.eye(3, dtype=np.float32)):
         ahead, behind = (
             loss_of(
@@ -247,7 +250,7 @@ def test_gradients_are_those_of_the_picture(name, kind, compiled):
         )
         expected = (ahead - behind) / (2 * size)
         error = np.linalg.norm(found[:, axis].numpy() - expected.numpy())
-        assert error <= 0.15 * np.linalg.norm(expected)
+        assert error <= 0.1 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("kind", range(3))
@@ -286,6 +289,14 @@ def test_the_table_has_its_light_and_ends_at_the_horizon():
     np.testing.assert_allclose(below, expected, rtol=1e-6)
 
 
+def test_bright_light_does_not_exceed_white():
+    bright = dataclasses.replace(BOX, ambient=0.9, diffuse=0.9)
+    _, colour = draw(Analytic(bright, SHAPE), 0, (0.0, 0.0))
+    assert colour.max() == 1.0
+    # Blue, on the top: (0.9 + 0.9 * 0.8) * 0.2.
+    assert colour[..., 2].max() == pytest.approx(0.324, rel=1e-4)
+
+
 def test_the_picture_is_compared_as_it_is():
     renderer = Analytic(BOX, SHAPE)
     images = tf.random.uniform([2, *SHAPE])
@@ -310,3 +321,35 @@ def test_configs_go_through_json():
         assert stored["name"] == renderer_name(config)
     with pytest.raises(InputError, match="position_step is 0"):
         BlackBoxConfig(position_step=0)
+
+
+def test_a_point_becomes_a_gaussian():
+    image = np.zeros([1, 15, 21, 1], np.float32)
+    image[0, 7, 10] = 1.0
+    blurred = gaussian_blur(tf.constant(image), 1.5)[0, ..., 0].numpy()
+    y, x = np.mgrid[-7:8, -10:11]
+    expected = np.exp(-(x**2 + y**2) / (2 * 1.5**2)) / (2 * np.pi * 1.5**2)
+    np.testing.assert_allclose(blurred, expected, atol=1e-5)
+    np.testing.assert_allclose(gaussian_blur(tf.constant(image), 0.0), image)
+
+
+def test_messages_are_bounded_and_hold_no_objects():
+    stream = io.BytesIO()
+    sent = {"kinds": np.arange(6).reshape(2, 3), "segment": np.array(True)}
+    messages.send(stream, sent)
+    whole = stream.getvalue()
+    stream.seek(0)
+    received = messages.receive(stream)
+    assert received.keys() == sent.keys()
+    np.testing.assert_array_equal(received["kinds"], sent["kinds"])
+    # The end of the pipe, also within a message.
+    assert messages.receive(stream) is None
+    assert messages.receive(io.BytesIO(whole[:-1])) is None
+    long = (messages.MAX_BYTES + 1).to_bytes(8, "little")
+    with pytest.raises(ValueError, match="a message of 1073741825 bytes"):
+        messages.receive(io.BytesIO(long))
+    stream = io.BytesIO()
+    messages.send(stream, {"object": np.array([print])})
+    stream.seek(0)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        messages.receive(stream)

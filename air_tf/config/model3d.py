@@ -89,7 +89,7 @@ class AIR3DConfig:
     likelihood_scale: float = setting(
         0.05, "sigma, the standard deviation of each pixel in p(x | z)."
     )
-    blur: float = setting(0.3, "Width of the objects' edges in p(x | z), in pixels.")
+    blur: float = setting(0.2, "Width of the objects' edges in p(x | z), in pixels.")
     count_decay: float = setting(
         0.37,
         "p(n) is proportional to count_decay ** n. With a smaller value, an object "

@@ -179,7 +179,7 @@ class TabletopSceneConfig(CommonConfig):
         TABLETOPS["primitives"], "Camera, light, table, and kinds of objects."
     )
     blur: float = setting(
-        0.3, "Width of edges in pixels, if air_tf's own renderer draws the pictures."
+        0.2, "Width of edges in pixels, if air_tf's own renderer draws the pictures."
     )
 
     def __post_init__(self):

@@ -114,13 +114,15 @@ class Analytic(Renderer):
         self, part: Part, surface: Surface, pose: Pose, blur: tf.Tensor | float
     ) -> tf.Tensor:
         light = self.tabletop.ambient + self.tabletop.diffuse * surface.light
-        light = light[..., tf.newaxis]
         colour = np.array(part.colour, np.float32)
-        if part.checker_colour is None:
-            return light * colour
-        other = np.array(part.checker_colour, np.float32)
-        share = self._checker(part, surface.depth, pose, blur)
-        return light * (colour + share[..., tf.newaxis] * (other - colour))
+        if part.checker_colour is not None:
+            other = np.array(part.checker_colour, np.float32)
+            share = self._checker(part, surface.depth, pose, blur)
+            colour = colour + share[..., tf.newaxis] * (other - colour)
+        lit = light[..., tf.newaxis] * colour
+        if self.tabletop.ambient + self.tabletop.diffuse > 1:
+            lit = tf.minimum(lit, 1.0)
+        return lit
 
     def _checker(
         self, part: Part, depth: tf.Tensor, pose: Pose, blur: tf.Tensor | float

@@ -81,9 +81,8 @@ class BlackBox(Renderer):
 
             return self._draw(kind, pose, blur), backward
 
-        alpha, colour = draw(
-            tf.concat([position, yaw[:, tf.newaxis]], axis=1)  # [N, 3]
-        )
+        pose = tf.concat([position, yaw[:, tf.newaxis]], axis=1)  # [N, 3]
+        alpha, colour = draw(tf.cast(pose, tf.float32))
         _, depth = self.project(position)
         return Layer(alpha=alpha, colour=colour, depth=depth)
 

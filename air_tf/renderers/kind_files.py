@@ -47,7 +47,7 @@ def read_kind_file(kind: Kind) -> KindFile:
     files = _Files(kind, path)
     if path.suffix.lower() == ".obj":
         name = f"{kind.name}_0.obj"
-        return KindFile(_mesh_model(kind, name), {name: files.read(path.name)})
+        return KindFile(_mesh_model(kind, name), {name: files.read(files.main)})
     if path.suffix.lower() != ".xml":
         raise files.error(path, "is neither an OBJ file nor an MJCF file (.xml)")
     root = _object_model(files)
@@ -62,7 +62,8 @@ class _Files:
 
     def __init__(self, kind: Kind, path: pathlib.Path):
         self._kind = kind
-        self._folder = path.parent.resolve()
+        path = path.resolve()
+        self._folder = path.parent
         self.main = path.name
 
     def error(self, path: str | os.PathLike, text: str) -> InputError:
@@ -72,7 +73,8 @@ class _Files:
         """Reads a file by its path from the folder."""
         path = (self._folder / name).resolve()
         if not path.is_relative_to(self._folder):
-            raise self.error(name, f"lies outside the folder {self._folder}")
+            text = f"names {name}, which lies outside its folder"
+            raise self.error(self._folder / self.main, text)
         try:
             size = path.stat().st_size
             if size > MAX_FILE_BYTES:
@@ -140,7 +142,7 @@ def _parse(files: _Files, name: str, depth: int) -> Element:
 
 
 def _take_assets(root: Element, files: _Files, kind: Kind) -> dict[str, bytes]:
-    """Reads the files that a model names, and gives them other names."""
+    """Reads the files that a model names, and gives them names of their own."""
     folders: dict[str, str] = {}
     for compiler in root.iter("compiler"):
         every = compiler.get("assetdir", "")

@@ -43,8 +43,7 @@ class MuJoCo:
     def __init__(self, tabletop: Tabletop, size: tuple[int, int], *, max_objects: int):
         if importlib.util.find_spec("mujoco") is None:
             raise InputError(
-                "MuJoCo is not installed; expected pip install 'air_tf[render]', with "
-                "Python 3.11 or later"
+                "MuJoCo is not installed; expected pip install 'air_tf[render]'"
             )
         self._size, self._max_objects = size, max_objects
         self._settings = {
@@ -169,6 +168,9 @@ def _environment() -> dict[str, str]:
     # MuJoCo would import the library when it is imported itself.
     environment["MUJOCO_GL"] = "disable"
     environment.pop("PYOPENGL_PLATFORM", None)
+    # Mesa's threads wait for each other at every picture, which takes longer than a
+    # small picture itself.
+    environment.setdefault("LP_NUM_THREADS", "0")
     # The package that runs here, wherever that was found.
     package = str(pathlib.Path(__file__).resolve().parents[2])
     paths = [package, environment.get("PYTHONPATH", "")]

@@ -9,8 +9,8 @@ import numpy as np
 from air_tf.config.tabletop import Kind, Part, Tabletop
 from air_tf.errors import InputError
 from air_tf.renderers.axes import camera_axes
-from air_tf.renderers.checkers import checkered_assets
 from air_tf.renderers.kind_files import OBJECT, KindFile, read_kind_file
+from air_tf.renderers.meshes import mesh_assets, needs_mesh
 
 CAMERA = "camera"
 _SAMPLES = 4  # of a pixel
@@ -38,27 +38,22 @@ def compile_scene(
     Raises:
       InputError: if the file of a kind can't be read.
     """
-    files = {
-        kind: read_kind_file(kind) for kind in tabletop.kinds if kind.file is not None
-    }
+    files = [
+        (kind, read_kind_file(kind)) for kind in tabletop.kinds if kind.file is not None
+    ]
+    for kind, file in files:
+        _require_valid(kind, file)
     # Attached objects look for their files here.
-    assets = {
-        name: content
-        for file in files.values()
-        for name, content in file.assets.items()
-    }
+    assets = {name: data for _, file in files for name, data in file.assets.items()}
     spec = mujoco.MjSpec.from_string(
         _mjcf(tabletop, num_slots, buffer_size), assets=assets
     )
-    for kind in tabletop.kinds:
-        if kind in files:
-            file = files[kind]
-            _require_valid(kind, file)
-            for slot in range(num_slots):
-                name = body_name(kind, slot)
-                frame = spec.body(name).add_frame()
-                child = _object_spec(kind, file)
-                frame.attach_body(child.body(OBJECT), f"{name}_", "")
+    for kind, file in files:
+        for slot in range(num_slots):
+            name = body_name(kind, slot)
+            frame = spec.body(name).add_frame()
+            child = _object_spec(kind, file)
+            frame.attach_body(child.body(OBJECT), f"{name}_", "")
     try:
         return spec.compile()
     except ValueError as error:
@@ -69,13 +64,15 @@ def compile_scene(
 
 def _require_valid(kind: Kind, file: KindFile) -> None:
     try:
-        _object_spec(kind, file).compile()
+        reason = "" if _object_spec(kind, file).compile().ngeom else "it is empty"
     except ValueError as error:
+        reason = " ".join(str(error).split())
+    if reason:
         raise InputError(
             f"of the kind {kind.name}: {kind.file} is no model that MuJoCo can read "
-            f"({' '.join(str(error).split())})",
+            f"({reason})",
             field="file",
-        ) from None
+        )
 
 
 def _object_spec(kind: Kind, file: KindFile) -> Any:
@@ -105,10 +102,10 @@ def _mjcf(tabletop: Tabletop, num_slots: int, buffer_size: tuple[int, int]) -> s
     # As far as the camera sees. An infinite plane is one of many squares: slow.
     table = _text([_FAR * distance] * 3)
     assets = "".join(
-        checkered_assets(part, _checkered_name(kind, index))
+        mesh_assets(part, _mesh_name(kind, index))
         for kind in tabletop.kinds
         for index, part in enumerate(kind.parts)
-        if part.checker_colour is not None
+        if needs_mesh(part)
     )
     bodies = "".join(
         f'<body name="{body_name(kind, slot)}" mocap="true">{_geoms(kind)}</body>'
@@ -138,21 +135,20 @@ xyaxes="{_text([*axes.right, *axes.up])}" fovy="{tabletop.field_of_view}"/>
 
 def _geoms(kind: Kind) -> str:
     return "".join(
-        _geom(part, _checkered_name(kind, index))
-        for index, part in enumerate(kind.parts)
+        _geom(part, _mesh_name(kind, index)) for index, part in enumerate(kind.parts)
     )
 
 
-def _checkered_name(kind: Kind, index: int) -> str:
+def _mesh_name(kind: Kind, index: int) -> str:
     return f"{kind.name}_part_{index}"
 
 
-def _geom(part: Part, checkered_name: str) -> str:
-    if part.checker_colour is None:
+def _geom(part: Part, mesh_name: str) -> str:
+    if needs_mesh(part):
+        form = f'type="mesh" mesh="{mesh_name}" material="{mesh_name}"'
+    else:
         form = f'type="{part.shape}" size="{_text(part.size)}"'
         form += f' rgba="{_text(part.colour)} 1"'
-    else:
-        form = f'type="mesh" mesh="{checkered_name}" material="{checkered_name}"'
     return f'<geom {form} pos="{_text(part.centre)}" contype="0" conaffinity="0"/>'
 
 

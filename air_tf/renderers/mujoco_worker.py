@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
 from typing import IO, Any
 
@@ -22,6 +23,9 @@ from air_tf.renderers.mujoco_scene import CAMERA, body_name, compile_scene
 
 # Pictures are drawn side by side, and read together.
 _BUFFER_SIDE = 1024
+# Pictures are drawn larger by this factor: the samples of a pixel are too few for
+# objects of a few pixels.
+_FINER = 2
 # A group of geoms that MuJoCo does not draw.
 _HIDDEN = 5
 
@@ -53,8 +57,9 @@ class Worker:
         opengl: str,
     ):
         self._size = size
-        self._tiles = tuple(max(1, _BUFFER_SIDE // side) for side in size)
-        height, width = (n * side for n, side in zip(self._tiles, size, strict=True))
+        drawn = tuple(_FINER * side for side in size)
+        self._tiles = tuple(max(1, _BUFFER_SIDE // side) for side in drawn)
+        height, width = (n * side for n, side in zip(self._tiles, drawn, strict=True))
         self._model = model = compile_scene(
             tabletop, num_slots=num_slots, buffer_size=(height, width)
         )
@@ -93,11 +98,13 @@ class Worker:
           Pictures [N, H, W, 3] uint8; or [N, H, W] uint8, 0 for the table and t + 1
           for the object in slot t.
         """
-        height, width = self._size
+        # Numbers of slots have no mean.
+        finer = 1 if segment else _FINER
+        height, width = (finer * side for side in self._size)
         rows, columns = self._tiles
         for flag in ("SEGMENT", "IDCOLOR"):
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = segment
-        pictures = np.empty((len(kinds), height, width, 3), np.uint8)
+        pictures = np.empty((len(kinds), *self._size, 3), np.uint8)
         for start in range(0, len(kinds), rows * columns):
             stop = min(start + rows * columns, len(kinds))
             for index in range(start, stop):
@@ -107,7 +114,7 @@ class Worker:
                     self._mark(kinds[index])
                 place = mujoco.MjrRect(column * width, row * height, width, height)
                 mujoco.mjr_render(place, self._scene, self._context)
-            pictures[start:stop] = self._read(stop - start)
+            pictures[start:stop] = self._read(stop - start, height, width)
         return pictures[..., 0] if segment else pictures
 
     def _place(self, kinds: np.ndarray, positions: np.ndarray, yaws: np.ndarray):
@@ -132,16 +139,21 @@ class Worker:
             self._scene,
         )
 
-    def _read(self, num: int) -> np.ndarray:
-        """The first pictures of the buffer."""
-        (height, width), (_, columns) = self._size, self._tiles
+    def _read(self, num: int, height: int, width: int) -> np.ndarray:
+        """The first pictures of the buffer, which are drawn in this size."""
+        columns = self._tiles[1]
         rows = -(-num // columns)
         buffer = np.empty((rows * height, columns * width, 3), np.uint8)
         area = mujoco.MjrRect(0, 0, columns * width, rows * height)
         mujoco.mjr_readPixels(buffer, None, area, self._context)
         tiles = buffer.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
         # OpenGL's first row is the lowest one.
-        return tiles.reshape(-1, height, width, 3)[:num, ::-1]
+        tiles = tiles.reshape(-1, height, width, 3)[:num, ::-1]
+        finer = height // self._size[0]
+        if finer == 1:
+            return tiles
+        cells = tiles.reshape(num, height // finer, finer, width // finer, finer, 3)
+        return np.rint(cells.mean(axis=(2, 4))).astype(np.uint8)
 
     def _mark(self, kinds: np.ndarray) -> None:
         """Lets each geom have the number of its slot, + 1, instead of a colour."""
@@ -171,6 +183,8 @@ def _open(opengl: str, model: Any, size: tuple[int, int]) -> tuple[Any, Any]:
 
 def main() -> None:
     """Answers requests until the input ends."""
+    # Whoever started this process decides when it ends, also after Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What MuJoCo prints is no answer.
     requests = sys.stdin.buffer

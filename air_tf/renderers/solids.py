@@ -90,12 +90,16 @@ def cylinder(part: Part, pose: Pose, rays: Rays, blur: tf.Tensor | float) -> Sur
     to_rim, rim_pixels = _to_circle(radius, near, along, left, rays)
     # The distance is small where this matters: what the scale adds to the gradient is
     # smaller still.
-    end = soften(to_rim * tf.stop_gradient(rim_pixels), blur)
+    rim_pixels = tf.stop_gradient(rim_pixels)
+    # Behind the axis, there is no side below the rim.
+    behind = (near - along) * rim_pixels + 2 * blur
+    end = soften(tf.maximum(to_rim * rim_pixels, behind), blur)
     lit_side = tf.nn.relu((left * rays.light_left - root * rays.light_along) / radius)
     return Surface(
         distance=to_edge * pixels,
         light=lit_side + end * (rays.light_up - lit_side),
-        depth=tf.maximum(near, side) * (1 / rays.flat),
+        # A ray that passes below the solid is soon as near as its upper end.
+        depth=tf.maximum(near, tf.minimum(side, 2 * far - side)) * (1 / rays.flat),
     )
 
 

@@ -63,8 +63,12 @@ def _describe(scenes: TabletopSceneConfig) -> str:
 class Builder(SceneBuilder):
     """TFDS builder `tabletop`: needs no download."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First version.",
+        "2.0.0": "Edges are smoother with MuJoCo, and sharper without; scenes are the "
+        "same.",
+    }
     BUILDER_CONFIGS = tabletop_configs(
         {"train": 20000, "validation": 1000, "test": 2000}
     )

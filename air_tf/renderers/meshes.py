@@ -1,7 +1,7 @@
-"""Meshes of solids in two colours, for MuJoCo.
+"""Meshes of solids, for MuJoCo.
 
-MuJoCo's own solids have textures too, but how these lie on them has changed between its
-versions.
+MuJoCo's own cylinders have many more triangles, which take time, and how a texture lies
+on its own solids has changed between its versions.
 """
 
 import numpy as np
@@ -15,11 +15,16 @@ _TEXTURE_PIXELS = 64
 _Outline = list[tuple[float, float, float, float]]
 
 
-def checkered_assets(part: Part, name: str) -> str:
-    """MJCF of a mesh and a material, both called `name`, for a part with two colours.
+def needs_mesh(part: Part) -> bool:
+    """Whether a part is drawn as a mesh."""
+    return part.shape == "cylinder" or part.checker_colour is not None
+
+
+def mesh_assets(part: Part, name: str) -> str:
+    """MJCF of a mesh and its material, both called `name`.
 
     Args:
-      part: has a `checker_colour`.
+      part: any solid.
       name: unique.
     """
     if part.shape == "box":
@@ -27,17 +32,20 @@ def checkered_assets(part: Part, name: str) -> str:
     else:
         outline = _sphere(*part.size) if part.shape == "sphere" else _tin(*part.size)
         vertices, normals, faces = _turned(outline)
+    mesh = (
+        f'<mesh name="{name}" vertex="{_text(vertices)}" normal="{_text(normals)}" '
+        f'face="{_text(faces)}"'
+    )
+    if part.checker_colour is None:
+        return f'<material name="{name}" rgba="{_text(part.colour)} 1"/>{mesh}/>'
     # The texture is twice as wide as the solid: nothing comes near its edge.
     size = 4 * np.abs(vertices[:, :2]).max(axis=0)
-    places = 0.5 + vertices[:, :2] / size
-    assert part.checker_colour is not None
     return (
         f'<texture name="{name}" type="2d" builtin="checker" '
         f'width="{_TEXTURE_PIXELS}" height="{_TEXTURE_PIXELS}" '
         f'rgb1="{_text(part.colour)}" rgb2="{_text(part.checker_colour)}"/>'
         f'<material name="{name}" texture="{name}"/>'
-        f'<mesh name="{name}" vertex="{_text(vertices)}" normal="{_text(normals)}" '
-        f'texcoord="{_text(places)}" face="{_text(faces)}"/>'
+        f'{mesh} texcoord="{_text(0.5 + vertices[:, :2] / size)}"/>'
     )
 
 
