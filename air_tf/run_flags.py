@@ -135,7 +135,8 @@ def run_config() -> RunConfig:
 
 def _require_dataset_of_model(config: RunConfig) -> None:
     """Raises InputError for scenes that the model is not made for."""
-    dataset, in_3d = config.data.dataset, isinstance(config.model, AIR3DConfig)
+    dataset, model = config.data.dataset, config.model
+    in_3d = isinstance(model, AIR3DConfig)
     if dataset in USER_SOURCES:
         return
     if in_3d != (dataset.partition("/")[0] == "tabletop"):
@@ -151,6 +152,12 @@ def _require_dataset_of_model(config: RunConfig) -> None:
             "which has its own scene",
             field="tabletop",
         )
+    if not isinstance(model, AIR3DConfig):
+        return
+    scene = model.tabletop
+    if scene != TABLETOPS[preset_of(dataset)]:
+        text = f"is {dataset}; expected pictures of the preset's scene, {scene.name}"
+        raise InputError(text, field="dataset")
 
 
 def preset_name() -> str:

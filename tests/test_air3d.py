@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.spatial import distance
 
 from air_tf.errors import InputError
 from air_tf.inference.explain import explain, generated_canvases
@@ -308,6 +309,14 @@ def test_true_scenes_are_drawn_as_they_are(air, truth):
     )
     drawn = air.draw(scenes, batch_size=4)
     np.testing.assert_allclose(drawn, expected, atol=0.51 / 255)
+    # Also with room for more objects or fewer.
+    more = [
+        np.pad(field, [(0, 0), (0, 2)] + [(0, 0)] * (field.ndim - 2))
+        for field in (scenes.kind, scenes.position, scenes.yaw, scenes.presence)
+    ]
+    names = ("kind", "position", "yaw", "presence")
+    drawn = air.draw(scenes._replace(**dict(zip(names, more, strict=True))))
+    np.testing.assert_allclose(drawn, expected, atol=0.51 / 255)
 
 
 def test_reconstructions_are_drawn_from_what_is_inferred(air, truth):
@@ -373,11 +382,13 @@ def test_generated_scenes_follow_the_prior(air):
     there = scenes.presence > 0
     kinds = np.bincount(scenes.kind[there]) / there.sum()
     np.testing.assert_allclose(kinds, 1 / 3, atol=0.02)
-    # Uniform on [-a, a] has the standard deviation a / sqrt(3).
+    # Of one object: uniform on [-a, a], with the standard deviation a / sqrt(3).
     reach = air.config.tabletop.reach
-    position = scenes.position[there]
-    np.testing.assert_allclose(position.std(0), reach / np.sqrt(3), rtol=0.03)
-    assert np.abs(position).max() < reach
+    position = scenes.position[scenes.num_objects == 1, 0]
+    np.testing.assert_allclose(position.std(0), reach / np.sqrt(3), rtol=0.05)
+    assert np.abs(scenes.position).max() < reach
+    for place in scenes.position[scenes.num_objects == 3]:
+        assert distance.pdist(place).min() >= air.config.tabletop.min_distance
     for kind, symmetry in ((_CUBE, 4), (_CYLINDER, 2)):
         yaw = scenes.yaw[there & (scenes.kind == kind)]
         np.testing.assert_allclose(yaw.std(), np.pi / symmetry / np.sqrt(3), rtol=0.05)
@@ -388,6 +399,9 @@ def test_generated_scenes_follow_the_prior(air):
     more = air.generate(3, num_objects=4, max_objects=5)
     np.testing.assert_array_equal(more.num_objects, [4, 4, 4])
     assert more.position.shape == (3, 5, 2)
+    # Six do not fit, and are there all the same.
+    full = air.generate(3, num_objects=6, max_objects=6)
+    assert np.all(full.position != 0.0)
     canvases = generated_canvases(air, 5, seed=1, num_objects=2)
     np.testing.assert_allclose(
         canvases, air.draw(air.generate(5, seed=1, num_objects=2)), atol=1e-6

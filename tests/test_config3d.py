@@ -146,6 +146,23 @@ def test_flags_of_two_dimensional_scenes_are_as_they_were(given):
             ("--dataset=tabletop", "--image_shape=64,64,3"),
             "^image_shape is 64,64,3; expected nothing unless",
         ),
+        # Pictures that the model is not made for.
+        (
+            ("--preset=primitives", "--dataset=sprites"),
+            "^dataset is sprites; expected tabletop, file or folder with a preset",
+        ),
+        (
+            ("--preset=mnist", "--dataset=tabletop"),
+            "^dataset is tabletop; expected another with a preset of two-dimensional",
+        ),
+        (
+            ("--preset=primitives", "--dataset=tabletop/primitives_one_colour"),
+            "^dataset is .*_one_colour; expected pictures of the preset's scene, prim",
+        ),
+        (
+            ("--dataset=tabletop", "--tabletop=crockery"),
+            "^tabletop is crockery; expected nothing with `dataset` tabletop, ",
+        ),
         (("--dataset=tabletop", "--min_salience=-1"), "^min_salience is -1.0; "),
         (("--preset=table",), "^preset is 'table'; expected .* or crockery"),
         (("--dataset=tabletop", "--tabletop=none.json"), r"^tabletop none\.json: "),

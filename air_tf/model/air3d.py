@@ -20,6 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from air_tf.config import AIR3DConfig
+from air_tf.config.tabletop import Tabletop
 from air_tf.errors import InputError
 from air_tf.images import batches, check_images
 from air_tf.model import distributions, spatial
@@ -33,6 +34,7 @@ from air_tf.structs import Inference3D, Scenes3D
 _MASK_THRESHOLD = 0.5
 _MIN_COUNT_PROB = 1e-6
 _FITTING_BATCH = 250
+_PLACE_ATTEMPTS = 300
 
 
 @keras.saving.register_keras_serializable(package="air_tf")
@@ -306,7 +308,8 @@ class AIR3D(keras.Model):
     ) -> Scenes3D:
         """Generates `n` scenes from the prior, with p(n) as fitted.
 
-        Objects may intersect: the prior does not know that they are solid.
+        Objects are at least the table's `min_distance` apart. Where so many do not fit,
+        they may be closer.
 
         Args:
           n: number of scenes.
@@ -335,8 +338,7 @@ class AIR3D(keras.Model):
             counts[:] = num_objects
         presence = (np.arange(steps) < counts[:, None]).astype(np.float32)
         kind = rng.integers(kinds, size=(n, steps)) * presence.astype(np.int32)
-        reach = self.config.tabletop.reach
-        position = rng.uniform(-reach, reach, (n, steps, 2)) * presence[..., None]
+        position = _scatter(rng, presence, self.config.tabletop) * presence[..., None]
         folds, turns = self.folds
         yaw = rng.uniform(-np.pi, np.pi, (n, steps)) / folds[kind]
         yaw *= turns[kind] * presence
@@ -357,3 +359,26 @@ class AIR3D(keras.Model):
             mask=np.zeros((n, steps, height, width), np.float32),
             num_trips=np.full(n, steps, np.int32),
         )
+
+
+def _scatter(
+    rng: np.random.Generator, presence: np.ndarray, tabletop: Tabletop
+) -> np.ndarray:
+    """Positions of objects that are present [N, T], all of a scene at once: [N, T, 2].
+
+    So they are uniform among all that are far enough apart.
+    """
+    steps, reach = presence.shape[1], tabletop.reach
+    present = presence > 0
+    pairs = present[:, :, np.newaxis] & present[:, np.newaxis]
+    pairs &= ~np.eye(steps, dtype=bool)
+    position = np.zeros((*presence.shape, 2))
+    again = np.ones(len(presence), bool)
+    for _ in range(_PLACE_ATTEMPTS):
+        position[again] = rng.uniform(-reach, reach, (again.sum(), steps, 2))
+        apart = position[:, :, np.newaxis] - position[:, np.newaxis]
+        close = np.linalg.norm(apart, axis=-1) < tabletop.min_distance
+        again = (close & pairs).any(axis=(1, 2))
+        if not again.any():
+            break
+    return position
