@@ -11,6 +11,7 @@ For the mean error over independent kinds, every factor is replaced by its mean.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ import tensorflow as tf
 
 # Of more objects, the first ones have only their most probable kinds.
 MAX_SUMMED = 3
-_AXES = "klmnop"
 
 
 class Layers(NamedTuple):
@@ -75,58 +75,52 @@ def _errors(rest: tf.Tensor, objects: Sequence[_Object], front: tf.Tensor) -> tf
     n = len(objects)
     error = tf.reduce_sum(tf.square(rest), axis=[1, 2])
     error = tf.reshape(error, [-1] + [1] * n)
+    if not n:
+        return error
     # What object s leaves to see of object t: [B, K, P].
     through = {
         (t, s): 1.0 - front[:, t, s, tf.newaxis, tf.newaxis] * objects[s].alpha
         for t, s in itertools.permutations(range(n), 2)
     }
-    for t, one in enumerate(objects):
-        square = one.mean(tf.reduce_sum(tf.square(one.light), axis=-1))  # [B, k, P]
-        cross = one.mean(tf.einsum("bpc,bkpc->bkp", rest, one.light))
+    # Pixels last, which is much faster: [B, K, 3, P].
+    lights = [tf.einsum("bkpc->bkcp", one.light) for one in objects]
+    # For each object, its factors of all products, [B, k, P or 3 P].
+    factors: list[list[tf.Tensor]] = [[] for _ in objects]
+
+    def add(of_objects: dict[int, tf.Tensor]) -> None:
+        for t, factor in of_objects.items():
+            factors[t].append(objects[t].mean(factor))
+
+    for t, light in enumerate(lights):
         others = [s for s in range(n) if s != t]
-        if not others:
-            return error + tf.reduce_sum(square - 2.0 * cross, axis=-1)
-        error += _products(
-            {t: square} | {s: objects[s].mean(through[t, s] ** 2) for s in others}
-        )
-        error -= 2.0 * _products(
-            {t: cross} | {s: objects[s].mean(through[t, s]) for s in others}
-        )
+        square = tf.reduce_sum(tf.square(light), axis=2)
+        cross = tf.einsum("bpc,bkcp->bkp", rest, light)
+        add({t: square} | {s: through[t, s] ** 2 for s in others})
+        add({t: -2.0 * cross} | {s: through[t, s] for s in others})
     for t, s in itertools.combinations(range(n), 2):
-        first = objects[t].mean(objects[t].light * through[s, t][..., tf.newaxis])
-        second = objects[s].mean(objects[s].light * through[t, s][..., tf.newaxis])
-        others = [u for u in range(n) if u not in (t, s)]
-        if not others:
-            return error + 2.0 * tf.einsum("bkpc,blpc->bkl", first, second)
-        both = tf.einsum("bkpc,blpc->bklp", first, second)
-        error += 2.0 * _products(
-            {u: objects[u].mean(through[t, u] * through[s, u]) for u in others},
-            pair=(t, s, both),
-        )
-    return error
+        both = {
+            t: 2.0 * lights[t] * through[s, t][:, :, tf.newaxis],
+            s: lights[s] * through[t, s][:, :, tf.newaxis],
+        }
+        for u in range(n):
+            if u not in both:
+                hidden = through[t, u] * through[s, u]
+                both[u] = tf.repeat(hidden[:, :, tf.newaxis], 3, axis=2)
+        add({u: _flat(factor) for u, factor in both.items()})
+    return error + _sum_of_products([tf.concat(one, axis=2) for one in factors])
 
 
-def _products(
-    factors: dict[int, tf.Tensor], pair: tuple[int, int, tf.Tensor] | None = None
-) -> tf.Tensor:
-    """The sum over pixels of products: an axis for every object, in their order.
+def _flat(factor: tf.Tensor) -> tf.Tensor:
+    """[B, K, 3, P] to [B, K, 3 P]."""
+    return tf.reshape(factor, [-1, factor.shape[1], 3 * factor.shape[3]])
 
-    Args:
-      factors: for an object, [B, k, P].
-      pair: two more objects and their common factor [B, k, l, P].
-    """
-    order = sorted(factors)
-    if pair is None:
-        first = order.pop(0)
-        product, axes = factors[first], _AXES[first]
-    else:
-        product, axes = pair[2], _AXES[pair[0]] + _AXES[pair[1]]
-    while order:
-        index = order.pop(0)
-        axis = _AXES[index]
-        kept = "z" if order else ""
-        formula = f"b{axes}z,b{axis}z->b{axes}{axis}{kept}"
-        product = tf.einsum(formula, product, factors[index])
-        axes += axis
-    positions = [axes.index(axis) for axis in sorted(axes)]
-    return tf.transpose(product, [0, *(1 + p for p in positions)])
+
+def _sum_of_products(factors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The sum over the last axis: n times [B, k, Q] to [B, k, .., k]."""
+    *first, last = factors
+    kinds, size = [one.shape[1] for one in factors], last.shape[2]
+    product = tf.ones_like(last[:, :1])  # [B, 1, Q]
+    for one in first:
+        product = product[:, :, tf.newaxis] * one[:, tf.newaxis]
+        product = tf.reshape(product, [-1, math.prod(product.shape[1:3]), size])
+    return tf.reshape(tf.matmul(product, last, transpose_b=True), [-1, *kinds])
