@@ -31,7 +31,7 @@ from benchmarks.machine import machine
 from studies.few_labels.config import differing
 from studies.inverse_graphics import measure
 from studies.inverse_graphics.config import InverseGraphicsConfig
-from studies.inverse_graphics.search import Rates
+from studies.inverse_graphics.search import Rates, Search
 from studies.inverse_graphics.supervised import train_supervised
 from studies.inverse_graphics.table import (
     format_inverse_graphics,
@@ -127,17 +127,17 @@ def compare_inference(
         return measure.measure_network(read_model(path), test)
 
     add("the network, trained with labels", supervised)
+    search = Search(air, settings)
     if "learning_rates" not in result:
-        validation = chosen["validation"]
-        result["learning_rates"] = measure.choose_rates(air, validation, settings)
+        result["learning_rates"] = measure.choose_rates(search, chosen["validation"])
         write_json(file, result)
     best = result["learning_rates"][0]
     rates = Rates(best["position"], best["phase"])
     for starts in settings.starts:
-        search = functools.partial(
-            measure.measure_search, air, test, settings, rates=rates, num_starts=starts
+        optimisation = functools.partial(
+            measure.measure_search, search, test, rates=rates, num_starts=starts
         )
-        add(search_name(starts), search)
+        add(search_name(starts), optimisation)
     write_json(file, result)
     with replacing(folder / "inverse_graphics.md") as path:
         path.write_text(format_inverse_graphics(result), encoding="utf-8")
@@ -199,4 +199,9 @@ def _first(images: ImageSet, most: int, name: str, split: str) -> ImageSet:
             f"is {most}; expected at most {len(images.images)}, the {split} images",
             field=name,
         )
-    return images.head(most)
+    first = images.head(most)
+    if not first.counts.any():
+        raise InputError(
+            f"is {most}, {split} images without any object; expected more", field=name
+        )
+    return first

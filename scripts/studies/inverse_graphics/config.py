@@ -35,7 +35,7 @@ class InverseGraphicsConfig:
         4, "Random starts of the optimisation when the learning rates are chosen."
     )
     initial_blur: float = setting(
-        2.0,
+        4.0,
         "Width of the objects' edges at the start of the optimisation, in pixels; it "
         "falls to that of the run.",
     )

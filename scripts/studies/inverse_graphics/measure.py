@@ -15,7 +15,6 @@ from air_tf.evaluation.evaluate3d import object_figures
 from air_tf.images import batches
 from air_tf.model.air3d import AIR3D
 from air_tf.structs import ImageSet, Objects3D, Scenes3D
-from studies.inverse_graphics.config import InverseGraphicsConfig
 from studies.inverse_graphics.search import Rates, Search
 
 BATCH_SIZE = 64
@@ -56,39 +55,31 @@ def measure_batches(air: AIR3D, images: ImageSet) -> float:
 
 
 def measure_search(
-    air: AIR3D,
-    images: ImageSet,
-    settings: InverseGraphicsConfig,
-    *,
-    rates: Rates,
-    num_starts: int,
+    search: Search, images: ImageSet, *, rates: Rates, num_starts: int
 ) -> dict[str, Any]:
     """Optimisation from scratch for each image; returns what `measure_network` does."""
-    search = Search(air, settings, rates)
+    tensors = Rates(*map(tf.constant, rates))
 
     def find(image: np.ndarray, number: int) -> Objects3D:
-        seed = tf.constant([settings.search_seed, number])
-        found = search.find(tf.constant(image), seed, num_starts)
+        seed = tf.constant([search.settings.search_seed, number])
+        found = search.find(tf.constant(image), tensors, seed, num_starts)
         return Objects3D(*(field.numpy() for field in found))
 
-    return _measure(find, air, images)
+    return _measure(find, search.air, images)
 
 
-def choose_rates(
-    air: AIR3D, images: ImageSet, settings: InverseGraphicsConfig
-) -> list[dict[str, float]]:
+def choose_rates(search: Search, images: ImageSet) -> list[dict[str, float]]:
     """Tries all pairs of learning rates on validation images.
 
     Returns:
       For each pair "position", "phase", and the "kind_accuracy" that it leads to; the
       best first, of equal ones the smaller rates.
     """
-    tried = []
+    tried, settings = [], search.settings
     for pair in itertools.product(settings.position_rates, settings.phase_rates):
         rates = Rates(*pair)
-        found = measure_search(
-            air, images, settings, rates=rates, num_starts=settings.validation_starts
-        )
+        starts = settings.validation_starts
+        found = measure_search(search, images, rates=rates, num_starts=starts)
         tried.append({**rates._asdict(), "kind_accuracy": found["kind_accuracy"]})
         logging.info("learning rates of positions and phases: %s", tried[-1])
     return sorted(tried, key=lambda one: -one["kind_accuracy"])

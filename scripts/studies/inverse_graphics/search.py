@@ -14,7 +14,7 @@ the image. Slots have no order, unlike attend steps: any of them may be empty.
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -42,8 +42,8 @@ class Poses(NamedTuple):
 class Rates(NamedTuple):
     """Learning rates at the start of the optimisation."""
 
-    position: float
-    phase: float
+    position: Any  # []
+    phase: Any  # []
 
 
 class _State(NamedTuple):
@@ -98,19 +98,25 @@ class Search:
     Args:
       air: the model, for its renderer and its priors; no network is used.
       settings: of the optimisation.
-      rates: learning rates.
+
+    Attributes:
+      air: as given.
+      settings: as given.
     """
 
-    def __init__(self, air: AIR3D, settings: InverseGraphicsConfig, rates: Rates):
-        self._air, self._settings, self._rates = air, settings, rates
+    def __init__(self, air: AIR3D, settings: InverseGraphicsConfig):
+        self.air, self.settings = air, settings
         self._choices = all_choices(air)
 
     @tf.function(jit_compile=True, autograph=False)
-    def find(self, image: tf.Tensor, seed: tf.Tensor, num_starts: int) -> Objects3D:
+    def find(
+        self, image: tf.Tensor, rates: Rates, seed: tf.Tensor, num_starts: int
+    ) -> Objects3D:
         """What is in an image, by the best of several random starts.
 
         Args:
           image: [H, W, 3], uint8 or float32 in [0, 1].
+          rates: tensors.
           seed: [2] int32, of the starts.
           num_starts: M, a Python int.
 
@@ -118,15 +124,17 @@ class Search:
           The objects, with B = 1.
         """
         image = to_float(image)
-        poses = self.refine(image, self.starts(seed, num_starts))
-        config = self._air.config
+        poses = self.refine(image, self.starts(seed, num_starts), rates)
+        config = self.air.config
         log_joint = self.log_joint(image, poses, config.blur, config.likelihood_scale)
         best = tf.argmax(tf.reduce_logsumexp(log_joint, axis=1))
-        return self._objects(Poses(*(one[best] for one in poses)), log_joint[best])
+        # With an index in brackets, XLA compiles anew for each image.
+        poses = Poses(*(tf.gather(one, best) for one in poses))
+        return self._objects(poses, tf.gather(log_joint, best))
 
     def starts(self, seed: tf.Tensor, num_starts: int) -> Poses:
         """Poses that are uniform on the table and on the circle."""
-        config = self._air.config
+        config = self.air.config
         size = [num_starts, config.max_objects]
         seeds = tf.random.split(seed, 2)
         return Poses(
@@ -136,9 +144,9 @@ class Search:
             ),
         )
 
-    def refine(self, image: tf.Tensor, poses: Poses) -> Poses:
+    def refine(self, image: tf.Tensor, poses: Poses, rates: Rates) -> Poses:
         """The poses after the optimisation; positions stay on the table."""
-        settings = self._settings
+        settings = self.settings
         steps = settings.optimisation_steps
 
         def body(state: _State) -> tuple[_State]:
@@ -146,7 +154,8 @@ class Search:
             with tf.GradientTape() as tape:
                 tape.watch(state.poses)
                 gained = tf.reduce_sum(self._objective(image, state.poses, done))
-            return (self._ascend(state, tape.gradient(gained, state.poses), done),)
+            gradient = tape.gradient(gained, state.poses)
+            return (_ascend(state, gradient, rates, done),)
 
         none = tf.nest.map_structure(tf.zeros_like, poses)
         (state,) = tf.while_loop(
@@ -156,28 +165,9 @@ class Search:
         )
         return state.poses
 
-    def _ascend(self, state: _State, gradient: Poses, done: tf.Tensor) -> _State:
-        """A step of Adam (Kingma and Ba 2015)."""
-        number = tf.cast(state.step + 1, tf.float32)
-        share = 1.0 - (1.0 - _FINAL_RATE_SHARE) * done
-
-        def move(value, gradient, mean, square, rate):
-            mean = _MEAN_DECAY * mean + (1.0 - _MEAN_DECAY) * gradient
-            square = _SQUARE_DECAY * square
-            square += (1.0 - _SQUARE_DECAY) * tf.square(gradient)
-            first = mean / (1.0 - tf.pow(_MEAN_DECAY, number))
-            second = square / (1.0 - tf.pow(_SQUARE_DECAY, number))
-            value += share * rate * first / (tf.sqrt(second) + _EPSILON)
-            return value, mean, square
-
-        moved = map(move, state.poses, gradient, state.mean, state.square, self._rates)
-        poses, mean, square = (Poses(*parts) for parts in zip(*moved, strict=True))
-        poses = poses._replace(position=tf.clip_by_value(poses.position, -1.0, 1.0))
-        return _State(state.step + 1, poses, mean, square)
-
     def _objective(self, image: tf.Tensor, poses: Poses, done: tf.Tensor) -> tf.Tensor:
         """What is maximised: E, or at first that of scenes with all T objects, [M]."""
-        settings, config = self._settings, self._air.config
+        settings, config = self.settings, self.air.config
         log_joint = self.log_joint(
             image,
             poses,
@@ -205,7 +195,7 @@ class Search:
           blur: of the objects' edges, in pixels.
           likelihood_scale: sigma.
         """
-        air = self._air
+        air = self.air
         layers, _ = draw_layers(air, poses.position, poses.phase, blur)
         # The last kind is none: it covers nothing.
         layers = Layers(
@@ -232,7 +222,7 @@ class Search:
           poses: of one search, [T, ...].
           log_joint: likewise, [C].
         """
-        config, choices = self._air.config, self._choices
+        config, choices = self.air.config, self._choices
         probs = [
             tf.reduce_logsumexp(tf.gather(log_joint, choices.of_count(n)))
             for n in range(config.max_objects + 1)
@@ -244,7 +234,7 @@ class Search:
         order = tf.argsort(kind, stable=True)
         kind = tf.gather(kind, order)
         is_one = tf.one_hot(kind, config.num_kinds)  # [T, K]
-        folds, turns = self._air.folds
+        folds, turns = self.air.folds
         phase = tf.gather(poses.phase, order)
         position = config.tabletop.reach * tf.gather(poses.position, order)
         present = tf.reduce_sum(is_one, axis=1)
@@ -255,6 +245,26 @@ class Search:
             yaw=tf.reduce_sum(is_one * turns / folds * phase, axis=1),
         )
         return Objects3D(*(field[tf.newaxis] for field in found))
+
+
+def _ascend(state: _State, gradient: Poses, rates: Rates, done: tf.Tensor) -> _State:
+    """A step of Adam (Kingma and Ba 2015)."""
+    number = tf.cast(state.step + 1, tf.float32)
+    share = 1.0 - (1.0 - _FINAL_RATE_SHARE) * done
+
+    def move(value, gradient, mean, square, rate):
+        mean = _MEAN_DECAY * mean + (1.0 - _MEAN_DECAY) * gradient
+        square = _SQUARE_DECAY * square
+        square += (1.0 - _SQUARE_DECAY) * tf.square(gradient)
+        first = mean / (1.0 - tf.pow(_MEAN_DECAY, number))
+        second = square / (1.0 - tf.pow(_SQUARE_DECAY, number))
+        value += share * rate * first / (tf.sqrt(second) + _EPSILON)
+        return value, mean, square
+
+    moved = map(move, state.poses, gradient, state.mean, state.square, rates)
+    poses, mean, square = (Poses(*parts) for parts in zip(*moved, strict=True))
+    poses = poses._replace(position=tf.clip_by_value(poses.position, -1.0, 1.0))
+    return _State(state.step + 1, poses, mean, square)
 
 
 def _falling(first: float, last: float, done: tf.Tensor) -> tf.Tensor:
