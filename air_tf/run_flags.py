@@ -23,7 +23,7 @@ from air_tf.config import (
 from air_tf.config.checks import choice_name, one_of
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.config.presets import preset_of
-from air_tf.config.renderers import RENDERERS
+from air_tf.config.renderers import RENDERERS, BlackBoxConfig
 from air_tf.config.tabletop import TABLETOPS, Tabletop
 from air_tf.errors import InputError
 from air_tf.files import read_json
@@ -117,10 +117,14 @@ def run_config() -> RunConfig:
       InputError: for an invalid value, or a flag without effect.
     """
     preset = PRESETS[preset_name()].config
+    parts = _given_parts(preset)
+    if isinstance(parts["model"].get("renderer"), BlackBoxConfig):
+        # The only value that goes with this renderer.
+        parts["training"].setdefault("jit_compile", False)
     config = RunConfig(
         **{
             name: dataclasses.replace(getattr(preset, name), **given)
-            for name, given in _given_parts(preset).items()
+            for name, given in parts.items()
         }
     )
     if flags.FLAGS.image_shape is not None and config.data.dataset != "folder":

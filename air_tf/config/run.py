@@ -97,7 +97,9 @@ class TrainingConfig:
         "more slowly and runs faster.",
     )
     jit_compile: bool = setting(
-        True, "Compile the training step with XLA: starts more slowly, runs faster."
+        True,
+        "Compile the training step with XLA: starts more slowly, runs faster. "
+        "--renderer=black_box turns this off: XLA can't compile it.",
     )
     mixed_precision: bool = setting(
         False, "Compute the layers of networks in bfloat16; for GPUs."
