@@ -84,3 +84,9 @@ def test_generate_run(learnt_run, tmp_path):
     )
     with np.load(tmp_path / "drawn" / "scenes.npz", allow_pickle=False) as scenes:
         assert scenes["count"].tolist() == [2, 2, 2]
+
+
+def test_a_run_of_3d_scenes_is_refused_without_a_trace(tabletop_run, tmp_path):
+    with pytest.raises(InputError, match="is a run of 3D scenes; expected one of two"):
+        generate_run(tabletop_run, tmp_path / "drawn", num_scenes=3)
+    assert not (tmp_path / "drawn").exists()

@@ -72,8 +72,9 @@ def generate_run(
       InputError: for a run or data that can't be used, or files that exist.
       OutputError: if a file can't be written.
     """
-    folder = make_output_dir(output_dir, _FILES, overwrite=overwrite)
+    # First, so that a run that can't be used leaves no folder.
     air = run.load_air()
+    folder = make_output_dir(output_dir, _FILES, overwrite=overwrite)
     _save_scenes(
         folder,
         air.generate(
