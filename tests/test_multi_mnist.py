@@ -29,7 +29,8 @@ class MultiMnistTest(tfds.testing.DatasetBuilderTestCase):
     BUILDER_CONFIG_NAMES_TO_TEST = [  # noqa: RUF012
         dataclasses.replace(config, name=f"small_{config.name}")
         for config in scene_configs(_NUM_SCENES)
-        if config.name in ("0-2", "0_1_3", "3", "0-2_overlap", "0-5_100x100")
+        if config.name
+        in ("0-2", "0_1_3", "3", "0-2_overlap", "0-5_100x100", "0-2_noisy")
     ]
 
     def setUp(self):
@@ -50,3 +51,12 @@ def test_configs_that_are_promised():
     names = list(module.Builder.builder_configs)
     assert names[0] == "0-2"
     assert {"0-3", "0_1_3", "2", "3", "0-2_overlap", "0-5_100x100"} <= set(names)
+
+
+def test_noise_and_grid_are_those_of_supair():
+    configs = module.Builder.builder_configs
+    noisy, grid = (configs[name].scenes for name in ("0-2_noisy", "0-2_grid"))
+    plain = configs["0-2"].scenes
+    # 0.8 x + 0.1 + N(0, 0.2), and max(x, 0.4) on every fifth row and column.
+    assert noisy == dataclasses.replace(plain, pixel_range=(0.1, 0.9), noise=0.2)
+    assert grid == dataclasses.replace(plain, grid=0.4, grid_spacing=5)

@@ -135,16 +135,75 @@ def test_bytes_depend_on_seed_split_and_index_alone(pool):
             False,
             "db9f35cf2d2beeb6ddcffec350ff830c75da997e7a79782a2555e9ef8feb0cdf",
         ),
+        (
+            {"pixel_range": (0.1, 0.9), "noise": 0.2},
+            False,
+            "3c79ed13365bb65ee5b6af118722d5a97114204c71276396d1bf8865326c2b53",
+        ),
+        (
+            {"grid": 0.4},
+            False,
+            "0d5e119786a2691306f9fdce4ee7a66cb0e91b7db5e71c33c954ba8a22e5c984",
+        ),
         ({}, True, "9611d40074c7a1f8ea1a4504cc41853de54548ecce8ca808dfb364cd6b9e287b"),
     ],
 )
-def test_bytes_are_those_of_version_0_1(pool, settings, all_orientations, expected):
+def test_bytes_are_those_of_the_first_version_that_had_them(pool, settings, all_orientations, expected):
     """Results on a dataset stay comparable as long as its scenes stay the same."""
     pool = dataclasses.replace(pool, all_orientations=all_orientations)
     digest = hashlib.sha256()
     for scene in _scenes(pool, SceneConfig(**settings), 20):
         digest.update(scene.image.tobytes() + scene.segmentation.tobytes())
     assert digest.hexdigest() == expected
+
+
+def test_a_grid_brightens_every_fifth_row_and_column(pool):
+    """From a random offset; the objects are those of the scene without a grid."""
+    offsets = set()
+    for plain, scene in zip(
+        _scenes(pool, SceneConfig(), 60),
+        _scenes(pool, SceneConfig(grid=0.4), 60),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(scene.boxes, plain.boxes)
+        np.testing.assert_array_equal(scene.segmentation, plain.segmentation)
+        image = scene.image[..., 0]
+        # 0.4 of 255 is 102. Each line has free room, where nothing is brighter.
+        rows = np.flatnonzero(image.min(axis=1) >= 102)
+        columns = np.flatnonzero(image.min(axis=0) >= 102)
+        assert len(rows) == len(columns) == 10
+        assert set(np.diff(rows)) == set(np.diff(columns)) == {5}
+        offsets.add((rows[0], columns[0]))
+        expected = plain.image[..., 0].copy()
+        expected[rows] = np.maximum(expected[rows], 102)
+        expected[:, columns] = np.maximum(expected[:, columns], 102)
+        np.testing.assert_array_equal(image, expected)
+    assert len(offsets) > 15  # of 25
+
+
+def test_noise_is_added_to_a_smaller_range_and_clipped(pool):
+    """0.1 + N(0, 0.2) has its median at 0.1; below 0 there is Phi(-0.5) of it."""
+    settings = {"pixel_range": (0.1, 0.9), "noise": 0.2}
+    plain = _scenes(pool, SceneConfig(counts=(2,)), 60)
+    noisy = _scenes(pool, SceneConfig(counts=(2,), **settings), 60)
+    for one, other in zip(plain, noisy, strict=True):
+        np.testing.assert_array_equal(one.segmentation, other.segmentation)
+    clean, found = (np.stack([s.image for s in scenes]) for scenes in (plain, noisy))
+    dark, bright = found[clean == 0] / 255, found[clean == 255] / 255
+    np.testing.assert_allclose(
+        [np.median(dark), np.median(bright)], [0.1, 0.9], atol=0.01
+    )
+    below = 0.3085  # Phi(-0.5)
+    np.testing.assert_allclose(
+        [(dark == 0).mean(), (bright == 1).mean()], below, atol=0.01
+    )
+    # A standard deviation above the median, where nothing is clipped.
+    np.testing.assert_allclose(np.quantile(dark, 0.8413), 0.3, atol=0.01)
+
+
+def test_a_range_of_pixels_without_noise(pool):
+    (scene,) = _scenes(pool, SceneConfig(counts=(1,), pixel_range=(0.2, 0.6)), 1)
+    assert (scene.image.min(), scene.image.max()) == (51, 153)
 
 
 def test_attempts_limit_how_often_a_scene_is_drawn(pool):
@@ -188,6 +247,11 @@ def test_too_many_objects_for_the_canvas(pool):
         ("shrink", (1.3, -0.1)),
         ("shrink", 1.3),
         ("min_shrink", 0.0),
+        ("grid", 1.5),
+        ("grid_spacing", 0),
+        ("pixel_range", (0.9, 0.1)),
+        ("pixel_range", 0.5),
+        ("noise", -0.1),
         ("seed", -1),
     ],
 )

@@ -37,6 +37,8 @@ def scene_configs(
         "0-2_half_size": {"counts": (0, 1, 2), "shrink": _times(2, shrink)},
         "1_double_size": {"counts": (1,), "shrink": _times(0.5, shrink)},
         "0-5_100x100": {"counts": (0, 1, 2, 3, 4, 5), "canvas_size": (100, 100)},
+        "0-2_noisy": {"counts": (0, 1, 2), "pixel_range": (0.1, 0.9), "noise": 0.2},
+        "0-2_grid": {"counts": (0, 1, 2), "grid": 0.4},
     }
     settings = {default: settings.pop(default), **settings}
     scenes = {
@@ -63,11 +65,21 @@ def _describe(scenes: SceneConfig) -> str:
     counts = one_of(str(n) for n in scenes.counts)
     height, width = scenes.canvas_size
     may_overlap = "may overlap" if scenes.overlap else "do not overlap"
-    return (
+    text = (
         f"Number of objects: {counts}. Canvas: {height}x{width} pixels. Objects "
         f"{may_overlap}. Their pictures are divided in size by "
         f"N({scenes.shrink[0]:g}, {scenes.shrink[1]:g})."
     )
+    if scenes.grid:
+        text += (
+            f" On every {scenes.grid_spacing}th row and column, the first of each at "
+            f"random, pixels are at least {scenes.grid:g} bright."
+        )
+    if scenes.pixel_range != SceneConfig.pixel_range:
+        text += " Brightness is mapped to [{:g}, {:g}].".format(*scenes.pixel_range)
+    if scenes.noise:
+        text += f" To each pixel N(0, {scenes.noise:g}) is added, then it is clipped."
+    return text
 
 
 class PoolBuilder(SceneBuilder):

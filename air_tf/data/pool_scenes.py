@@ -6,6 +6,7 @@ import functools
 import numpy as np
 from PIL import Image
 
+from air_tf.data.disturbances import disturb
 from air_tf.data.scene_config import SceneConfig
 from air_tf.data.scenes import Box, Scene, draw_scene, free_box, ink_box, make_scene
 
@@ -35,10 +36,23 @@ def compose_scene(
     Raises:
       InputError: if the objects do not fit on the canvas.
     """
-    arrange = _arrange_overlapping if config.overlap else _arrange_apart
     return draw_scene(
-        functools.partial(arrange, pool, config), config, index, split=split
+        functools.partial(_arrange, pool, config), config, index, split=split
     )
+
+
+def _arrange(
+    pool: ObjectPool, config: SceneConfig, count: int, rng: np.random.Generator
+) -> Scene | None:
+    """Places the objects, then disturbs the picture.
+
+    In this order, the objects are the same whatever disturbs them.
+    """
+    arrange = _arrange_overlapping if config.overlap else _arrange_apart
+    scene = arrange(pool, config, count, rng)
+    if scene is None:
+        return None
+    return scene._replace(image=disturb(scene.image, config, rng))
 
 
 def _arrange_apart(

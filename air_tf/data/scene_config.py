@@ -50,7 +50,6 @@ class CommonConfig:
 class FlatConfig(CommonConfig):
     """Settings of scenes whose objects are pictures, placed on the canvas."""
 
-    overlap: bool = setting(False, "Objects may overlap.")
     place_attempts: int = setting(
         100,
         "Random places tried for an object that may not overlap others, before the "
@@ -59,7 +58,6 @@ class FlatConfig(CommonConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        checks.require_bool(self, "overlap")
         checks.require_int(self, "place_attempts", 1)
 
 
@@ -79,9 +77,28 @@ class SceneConfig(FlatConfig):
         "are divided by.",
     )
     min_shrink: float = setting(0.1, "Lower bound of that number.")
+    grid: float = setting(
+        0.0,
+        "If above 0, pixels on some rows and columns are made at least this bright, "
+        "from 0 to 1.",
+    )
+    grid_spacing: int = setting(
+        5,
+        "Every how many rows and columns belong to the grid; the first of each is "
+        "random.",
+    )
+    pixel_range: tuple[float, float] = setting(
+        (0.0, 1.0), "Brightness that black and the brightest ink become, from 0 to 1."
+    )
+    noise: float = setting(
+        0.0,
+        "Standard deviation of Gaussian noise that is added to each pixel, where 1 is "
+        "the full range; what leaves the range is clipped.",
+    )
 
     def __post_init__(self):
         super().__post_init__()
+        checks.require_bool(self, "overlap")
         checks.require(
             _are_two_numbers(self.shrink)
             and self.shrink[0] > 0
@@ -91,6 +108,10 @@ class SceneConfig(FlatConfig):
             "a mean above 0 and a standard deviation of at least 0",
         )
         checks.require_positive(self, "min_shrink")
+        _require_within_one(self, "grid")
+        checks.require_int(self, "grid_spacing", 1)
+        _require_range(self, "pixel_range")
+        _require_within_one(self, "noise")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,22 +167,12 @@ class SpriteConfig(FlatConfig):
             "size",
             "two numbers of pixels, the smaller first, of at least 1",
         )
+        checks.require_bool(self, "overlap")
         checks.require_bool(self, "rotation")
         checks.require_choice(self, "background", BACKGROUNDS)
         for name in ("object_saturation", "object_value", "background_value"):
-            value = getattr(self, name)
-            checks.require(
-                _are_two_numbers(value) and 0 <= value[0] <= value[1] <= 1,
-                self,
-                name,
-                "two numbers from 0 to 1, the smaller first",
-            )
-        checks.require(
-            checks.is_number(self.min_visible) and 0 <= self.min_visible <= 1,
-            self,
-            "min_visible",
-            "a number from 0 to 1",
-        )
+            _require_range(self, name)
+        _require_within_one(self, "min_visible")
         checks.require_share(self, "min_coverage")
         checks.require_int(self, "texture_cells", 1)
         checks.require_int(self, "supersampling", 1)
@@ -203,3 +214,15 @@ def _are_two_numbers(value: Any) -> bool:
         and len(value) == 2
         and all(checks.is_number(one) for one in value)
     )
+
+
+def _require_range(config: Any, name: str) -> None:
+    value = getattr(config, name)
+    ok = _are_two_numbers(value) and 0 <= value[0] <= value[1] <= 1
+    checks.require(ok, config, name, "two numbers from 0 to 1, the smaller first")
+
+
+def _require_within_one(config: Any, name: str) -> None:
+    value = getattr(config, name)
+    ok = checks.is_number(value) and 0 <= value <= 1
+    checks.require(ok, config, name, "a number from 0 to 1")
