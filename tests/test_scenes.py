@@ -148,7 +148,7 @@ def test_bytes_depend_on_seed_split_and_index_alone(pool):
         ({}, True, "9611d40074c7a1f8ea1a4504cc41853de54548ecce8ca808dfb364cd6b9e287b"),
     ],
 )
-def test_bytes_are_those_of_the_first_version_that_had_them(pool, settings, all_orientations, expected):
+def test_bytes_stay_the_same(pool, settings, all_orientations, expected):
     """Results on a dataset stay comparable as long as its scenes stay the same."""
     pool = dataclasses.replace(pool, all_orientations=all_orientations)
     digest = hashlib.sha256()

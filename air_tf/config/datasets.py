@@ -1,6 +1,13 @@
 """Names of the datasets that a run can be trained on."""
 
 # Generated scenes. Each has a folder in `air_tf/data` with its TFDS builder.
-BUILDERS = ("multi_digits", "multi_mnist", "multi_omniglot", "sprites", "tabletop")
+BUILDERS = (
+    "multi_digits",
+    "multi_mnist",
+    "multi_omniglot",
+    "sprites",
+    "tetrominoes",
+    "tabletop",
+)
 # Sources of the user's own images: the field of `DataConfig` that holds the path.
 USER_SOURCES = {"file": "data_file", "folder": "image_dir"}

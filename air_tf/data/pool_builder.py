@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from air_tf.config.checks import one_of
 from air_tf.data.pool_scenes import ObjectPool, compose_scene
-from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
+from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig, builder_configs
 from air_tf.data.scene_config import SceneConfig
 from air_tf.data.scenes import SPLITS, Scene
 
@@ -45,15 +45,7 @@ def scene_configs(
         name: SceneConfig(**{"shrink": shrink, **values})
         for name, values in settings.items()
     }
-    return [
-        SceneBuilderConfig(
-            name=name,
-            description=_describe(config),
-            scenes=config,
-            num_scenes=num_scenes,
-        )
-        for name, config in scenes.items()
-    ]
+    return builder_configs(scenes, _describe, num_scenes)
 
 
 def _times(factor: float, shrink: tuple[float, float]) -> tuple[float, float]:

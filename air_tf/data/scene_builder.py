@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -11,6 +11,8 @@ import tensorflow_datasets as tfds
 from air_tf.data.origins import Origin
 from air_tf.data.scene_config import CommonConfig
 from air_tf.data.scenes import Scene
+
+_Config = TypeVar("_Config", bound=CommonConfig)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -26,10 +28,32 @@ class SceneBuilderConfig(tfds.core.BuilderConfig):
     num_scenes: Mapping[str, int]
 
 
+def builder_configs(
+    scenes: Mapping[str, _Config],
+    describe: Callable[[_Config], str],
+    num_scenes: Mapping[str, int],
+) -> list[SceneBuilderConfig]:
+    """Configurations of a dataset; the first is the default.
+
+    Args:
+      scenes: how those of each configuration are composed.
+      describe: from that to a text.
+      num_scenes: how many scenes there are in each split.
+    """
+    return [
+        SceneBuilderConfig(
+            name=name,
+            description=describe(config),
+            scenes=config,
+            num_scenes=num_scenes,
+        )
+        for name, config in scenes.items()
+    ]
+
+
 class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
     """Builds scenes of objects, with counts, boxes, classes and segmentations."""
 
-    CHANNELS = 1
     # The third-party dataset that scenes are composed of; None if none is needed.
     ORIGIN: ClassVar[Origin | None] = None
 
@@ -45,11 +69,12 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
         """
 
     def _info(self) -> tfds.core.DatasetInfo:
-        size = self.builder_config.scenes.canvas_size
+        scenes = self.builder_config.scenes
+        size = scenes.canvas_size
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=(*size, self.CHANNELS)),
+                    "image": tfds.features.Image(shape=(*size, scenes.channels)),
                     # 0 is the background, k + 1 is object k of `objects`.
                     "segmentation": tfds.features.Image(shape=(*size, 1)),
                     "count": tfds.features.Scalar(dtype=np.int64),

@@ -35,6 +35,11 @@ class CommonConfig:
         checks.require_int(self, "seed", 0)
 
     @property
+    def channels(self) -> int:
+        """Of the picture: 1 for grey, 3 for colours."""
+        return 3
+
+    @property
     def max_objects(self) -> int:
         """Most objects of a scene; at least 1, so that no array is empty."""
         return max(1, *self.counts)
@@ -113,6 +118,10 @@ class SceneConfig(FlatConfig):
         _require_range(self, "pixel_range")
         _require_within_one(self, "noise")
 
+    @property
+    def channels(self) -> int:
+        return 1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpriteConfig(FlatConfig):
@@ -176,6 +185,21 @@ class SpriteConfig(FlatConfig):
         checks.require_share(self, "min_coverage")
         checks.require_int(self, "texture_cells", 1)
         checks.require_int(self, "supersampling", 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TetrominoConfig(FlatConfig):
+    """How scenes of tetrominoes are drawn."""
+
+    counts: tuple[int, ...] = setting((3,), "Numbers of objects, all equally probable.")
+    canvas_size: tuple[int, int] = setting((35, 35), "Height and width in pixels.")
+    block: int = setting(5, "Side of each of a piece's four squares, in pixels.")
+    step: int = setting(1, "Pieces lie at multiples of this many pixels.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require_int(self, "block", 1)
+        checks.require_int(self, "step", 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

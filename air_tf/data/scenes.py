@@ -78,13 +78,41 @@ def free_box(
     Returns:
       The box; None if no free place was found.
     """
+    return find_box(
+        shape,
+        lambda box: not any(_overlap(box, other) for other in boxes),
+        config,
+        rng,
+    )
+
+
+def find_box(
+    shape: Sequence[int],
+    is_free: Callable[[Box], bool],
+    config: FlatConfig,
+    rng: np.random.Generator,
+    *,
+    step: int = 1,
+) -> Box | None:
+    """A random box on the canvas that may be taken.
+
+    Args:
+      shape: (height, width) of the box in pixels.
+      is_free: whether a box may be taken.
+      config: of the scene.
+      rng: of the scene.
+      step: boxes begin at multiples of this many pixels.
+
+    Returns:
+      The box; None if none was found.
+    """
     room = np.subtract(config.canvas_size, shape)
     if room.min() < 0:
         return None
     for _ in range(config.place_attempts):
-        top, left = rng.integers(0, room + 1).tolist()
+        top, left = (step * rng.integers(0, room // step + 1)).tolist()
         box = (top, left, top + shape[0], left + shape[1])
-        if not any(_overlap(box, other) for other in boxes):
+        if is_free(box):
             return box
     return None
 

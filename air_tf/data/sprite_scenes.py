@@ -2,21 +2,15 @@
 
 import colorsys
 import functools
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from air_tf.data.painting import Sprite, cover, on_circle, paint, turn
 from air_tf.data.scene_config import SpriteConfig
-from air_tf.data.scenes import Box, Scene, draw_scene, free_box, ink_box, make_scene
+from air_tf.data.scenes import Box, Scene, draw_scene, free_box, ink_box
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
-
-
-class _Sprite(NamedTuple):
-    coverage: np.ndarray  # [h, w] uint8, of 255, cropped to the bounding box
-    shape: int  # in SHAPES
-    color: np.ndarray  # [3] uint8: red, green, blue
 
 
 def compose_sprites(config: SpriteConfig, index: int, *, split: int) -> Scene:
@@ -36,61 +30,43 @@ def compose_sprites(config: SpriteConfig, index: int, *, split: int) -> Scene:
 def _arrange(
     config: SpriteConfig, count: int, rng: np.random.Generator
 ) -> Scene | None:
-    canvas = _background(config, rng)
-    segmentation = np.zeros(config.canvas_size, np.uint8)
+    ground = _background(config, rng)
     boxes: list[Box] = []
-    sprites: list[_Sprite] = []
+    sprites: list[Sprite] = []
     for _ in range(count):
         sprite = _draw_sprite(config, rng)
         others = [] if config.overlap else boxes
         box = free_box(sprite.coverage.shape, others, config, rng)
         if box is None:
             return None
-        place = (slice(box[0], box[2]), slice(box[1], box[3]))
-        alpha = (sprite.coverage / 255.0)[..., np.newaxis]
-        canvas[place] += alpha * (sprite.color - canvas[place])
         boxes.append(box)
         sprites.append(sprite)
-        segmentation[place][_covered(sprite, config)] = len(boxes)
-    for number, sprite in enumerate(sprites, start=1):
-        size = _covered(sprite, config).sum()
-        if (segmentation == number).sum() < config.min_visible * size:
-            return None
-    return make_scene(
-        np.round(canvas).astype(np.uint8),
+    return paint(
+        ground,
+        sprites,
         boxes,
-        [sprite.shape for sprite in sprites],
-        segmentation,
-        colors=np.array([sprite.color for sprite in sprites], np.uint8).reshape(-1, 3),
+        min_coverage=config.min_coverage,
+        min_visible=config.min_visible,
     )
 
 
-def _covered(sprite: _Sprite, config: SpriteConfig) -> np.ndarray:
-    """[h, w] bool, the pixels that are the object's in the segmentation."""
-    return sprite.coverage >= 255 * config.min_coverage
-
-
-def _draw_sprite(config: SpriteConfig, rng: np.random.Generator) -> _Sprite:
+def _draw_sprite(config: SpriteConfig, rng: np.random.Generator) -> Sprite:
     shape = int(rng.integers(len(SHAPES)))
     size = rng.uniform(*config.size)
     angle = rng.uniform(0.0, 2.0 * np.pi) if config.rotation else 0.0
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    corners = size * _outline(SHAPES[shape]) @ turn
+    corners = turn(size * _outline(SHAPES[shape]), angle)
     side = int(np.ceil(np.ptp(corners, axis=0).max())) + 2
     # A random shift below one pixel, so that edges differ between objects.
     corners += side / 2 + rng.uniform(-0.5, 0.5, size=2)
-    large = Image.new("L", (side * config.supersampling,) * 2)
-    outline = [tuple(corner) for corner in corners * config.supersampling]
-    ImageDraw.Draw(large).polygon(outline, fill=255)
-    coverage = np.asarray(large.reduce(config.supersampling))
+    coverage = cover(corners, side, config.supersampling)
     top, left, bottom, right = ink_box(coverage)
     hue = rng.uniform()
     color = colorsys.hsv_to_rgb(
         hue, rng.uniform(*config.object_saturation), rng.uniform(*config.object_value)
     )
-    return _Sprite(
+    return Sprite(
         coverage=coverage[top:bottom, left:right],
-        shape=shape,
+        label=shape,
         color=np.round(255 * np.array(color)).astype(np.uint8),
     )
 
@@ -99,15 +75,15 @@ def _draw_sprite(config: SpriteConfig, rng: np.random.Generator) -> _Sprite:
 def _outline(shape: str) -> np.ndarray:
     """[corners, 2], (x, y); the bounding box is centred at 0, its longer side is 1."""
     if shape == "circle":
-        corners = _on_circle(64)
+        corners = on_circle(64)
     elif shape == "square":
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     elif shape == "triangle":
-        corners = _on_circle(3)
+        corners = on_circle(3)
     elif shape == "star":
         # The inner radius at which the edges of a pentagram meet.
         radius = np.where(np.arange(10) % 2, 0.382, 1.0)
-        corners = _on_circle(10) * radius[:, np.newaxis]
+        corners = on_circle(10) * radius[:, np.newaxis]
     else:
         third = 1 / 3
         arm = np.array([[-third, -1], [third, -1], [third, -third], [1, -third]])
@@ -117,12 +93,6 @@ def _outline(shape: str) -> np.ndarray:
         )
     low, high = corners.min(axis=0), corners.max(axis=0)
     return (corners - (low + high) / 2) / (high - low).max()
-
-
-def _on_circle(corners: int) -> np.ndarray:
-    """[corners, 2], evenly spaced on the unit circle, starting at the top."""
-    angle = 2.0 * np.pi * np.arange(corners) / corners
-    return np.stack([np.sin(angle), -np.cos(angle)], axis=1)
 
 
 def _background(config: SpriteConfig, rng: np.random.Generator) -> np.ndarray:

@@ -1,16 +1,13 @@
 """Scenes of coloured shapes."""
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
-
-import numpy as np
-import tensorflow_datasets as tfds
+from collections.abc import Mapping
+from typing import Any
 
 from air_tf.config.checks import one_of
-from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
+from air_tf.data.painted_builder import PaintedBuilder
+from air_tf.data.scene_builder import SceneBuilderConfig, builder_configs
 from air_tf.data.scene_config import SpriteConfig
-from air_tf.data.scenes import SPLITS, Scene
+from air_tf.data.scenes import Scene
 from air_tf.data.sprite_scenes import SHAPES, compose_sprites
 
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -33,15 +30,8 @@ def sprite_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
     Args:
       num_scenes: how many scenes there are in each split.
     """
-    return [
-        SceneBuilderConfig(
-            name=name,
-            description=_describe(SpriteConfig(**values)),
-            scenes=SpriteConfig(**values),
-            num_scenes=num_scenes,
-        )
-        for name, values in _SETTINGS.items()
-    ]
+    scenes = {name: SpriteConfig(**values) for name, values in _SETTINGS.items()}
+    return builder_configs(scenes, _describe, num_scenes)
 
 
 def _describe(scenes: SpriteConfig) -> str:
@@ -55,27 +45,11 @@ def _describe(scenes: SpriteConfig) -> str:
     )
 
 
-class Builder(SceneBuilder):
+class Builder(PaintedBuilder):
     """TFDS builder `sprites`: needs no download."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
     BUILDER_CONFIGS = sprite_configs({"train": 20000, "validation": 2000, "test": 5000})
-    CHANNELS = 3
+    SHAPES = SHAPES
 
-    def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
-        return {
-            "label": tfds.features.ClassLabel(names=list(SHAPES)),
-            "color": tfds.features.Tensor(shape=(3,), dtype=np.uint8),
-        }
-
-    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
-        return {
-            split: functools.partial(
-                map,
-                functools.partial(
-                    compose_sprites, self.builder_config.scenes, split=number
-                ),
-            )
-            for number, split in enumerate(SPLITS)
-        }
+    def _compose(self, index: int, *, split: int) -> Scene:
+        return compose_sprites(self.builder_config.scenes, index, split=split)

@@ -10,7 +10,7 @@ from absl import logging
 
 from air_tf.config.checks import one_of
 from air_tf.config.tabletop import TABLETOPS
-from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig
+from air_tf.data.scene_builder import SceneBuilder, SceneBuilderConfig, builder_configs
 from air_tf.data.scene_config import TabletopSceneConfig
 from air_tf.data.scenes import SPLITS, Scene
 from air_tf.data.tabletop_painters import open_painter
@@ -31,23 +31,16 @@ def tabletop_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
     Args:
       num_scenes: how many scenes there are in each split.
     """
-    found = []
+    found = {}
     for name, tabletop in TABLETOPS.items():
         counts = _COUNTS.get(name, TabletopSceneConfig.counts)
         default = _DEFAULT_SIDES.get(name, _SIDES[0])
         for side in sorted(_SIDES, key=lambda side: side != default):
-            scenes = TabletopSceneConfig(
+            size = "" if side == default else f"_{side}x{side}"
+            found[f"{name}{size}"] = TabletopSceneConfig(
                 counts=counts, canvas_size=(side, side), tabletop=tabletop
             )
-            found.append(
-                SceneBuilderConfig(
-                    name=name if side == default else f"{name}_{side}x{side}",
-                    description=_describe(scenes),
-                    scenes=scenes,
-                    num_scenes=num_scenes,
-                )
-            )
-    return found
+    return builder_configs(found, _describe, num_scenes)
 
 
 def _describe(scenes: TabletopSceneConfig) -> str:
@@ -72,7 +65,6 @@ class Builder(SceneBuilder):
     BUILDER_CONFIGS = tabletop_configs(
         {"train": 20000, "validation": 1000, "test": 2000}
     )
-    CHANNELS = 3
 
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         kinds = list(self.builder_config.scenes.tabletop.kind_names)
