@@ -3,6 +3,7 @@
 # Generated scenes. Each has a folder in `air_tf/data` with its TFDS builder.
 BUILDERS = (
     "multi_digits",
+    "multi_dsprites",
     "multi_mnist",
     "multi_omniglot",
     "sprites",

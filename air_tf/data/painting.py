@@ -1,5 +1,6 @@
 """Scenes painted with masks, each in one colour, one in front of another."""
 
+import colorsys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,6 +60,17 @@ def paint(
         segmentation,
         colors=np.array([s.color for s in sprites], np.uint8).reshape(-1, channels),
     )
+
+
+def random_color(
+    saturation: tuple[float, float],
+    value: tuple[float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """[3] uint8: any hue; saturation and value (HSV) uniform in their ranges."""
+    hue = rng.uniform()
+    color = colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value))
+    return np.round(255 * np.array(color)).astype(np.uint8)
 
 
 def turn(outline: np.ndarray, angle: float) -> np.ndarray:

@@ -11,6 +11,8 @@ from air_tf.config.checks import setting
 from air_tf.config.tabletop import TABLETOPS, Tabletop
 
 BACKGROUNDS = ("black", "plain", "gradient", "texture")
+DSPRITE_COLORS = ("white", "hsv", "rgb")
+DSPRITE_BACKGROUNDS = ("black", "grey", "rgb")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,6 +202,46 @@ class TetrominoConfig(FlatConfig):
         super().__post_init__()
         checks.require_int(self, "block", 1)
         checks.require_int(self, "step", 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DSpriteConfig(CommonConfig):
+    """How scenes of the shapes of dSprites are drawn."""
+
+    counts: tuple[int, ...] = setting(
+        (2, 3, 4, 5), "Numbers of objects, all equally probable."
+    )
+    canvas_size: tuple[int, int] = setting((64, 64), "Height and width in pixels.")
+    size: float = setting(
+        17.0, "Square root of the area of all shapes at scale 1, in pixels."
+    )
+    color: str = setting("hsv", f"Of objects: {checks.one_of(DSPRITE_COLORS)}.")
+    saturation: tuple[float, float] = setting(
+        (0.5, 1.0), "Range of the saturation of hsv, uniformly distributed."
+    )
+    value: tuple[float, float] = setting(
+        (0.5, 1.0), "Range of the value of hsv, uniformly distributed."
+    )
+    background: str = setting(
+        "grey",
+        f"{checks.one_of(DSPRITE_BACKGROUNDS)}; all levels are equally probable.",
+    )
+    min_visible: float = setting(
+        0.1, "Smallest visible share of an object's pixels in an accepted scene."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.require_positive(self, "size")
+        checks.require_choice(self, "color", DSPRITE_COLORS)
+        checks.require_choice(self, "background", DSPRITE_BACKGROUNDS)
+        for name in ("saturation", "value"):
+            _require_range(self, name)
+        _require_within_one(self, "min_visible")
+
+    @property
+    def channels(self) -> int:
+        return 1 if (self.color, self.background) == ("white", "black") else 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

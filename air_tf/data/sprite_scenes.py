@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from PIL import Image
 
-from air_tf.data.painting import Sprite, cover, on_circle, paint, turn
+from air_tf.data.painting import Sprite, cover, on_circle, paint, random_color, turn
 from air_tf.data.scene_config import SpriteConfig
 from air_tf.data.scenes import Box, Scene, draw_scene, free_box, ink_box
 
@@ -60,14 +60,10 @@ def _draw_sprite(config: SpriteConfig, rng: np.random.Generator) -> Sprite:
     corners += side / 2 + rng.uniform(-0.5, 0.5, size=2)
     coverage = cover(corners, side, config.supersampling)
     top, left, bottom, right = ink_box(coverage)
-    hue = rng.uniform()
-    color = colorsys.hsv_to_rgb(
-        hue, rng.uniform(*config.object_saturation), rng.uniform(*config.object_value)
-    )
     return Sprite(
         coverage=coverage[top:bottom, left:right],
         label=shape,
-        color=np.round(255 * np.array(color)).astype(np.uint8),
+        color=random_color(config.object_saturation, config.object_value, rng),
     )
 
 
