@@ -11,6 +11,8 @@ from typing import Any
 from absl import flags
 
 from air_tf.config import (
+    BACKGROUNDS,
+    COMPOSITIONS,
     INFERENCES,
     OBJECTIVES,
     PRESETS,
@@ -38,6 +40,8 @@ _ONLY_3D = "Only for 3D scenes. "
 # Settings that are one of several dataclasses, by the name of the choice.
 _CHOICES: dict[str, dict[str, Any]] = {
     "inference": INFERENCES,
+    "composition": COMPOSITIONS,
+    "background": BACKGROUNDS,
     "objective": OBJECTIVES,
     "renderer": RENDERERS,
 }
@@ -267,6 +271,8 @@ def given_settings(part: type) -> dict[str, Any]:
         if value is not None:
             if _flag_type(part, field) is tuple:
                 value = _numbers(part, field, value)
+            elif typing.get_type_hints(part)[field.name] == float | str:
+                value = _number_or_word(value)
             given[field.name] = value
     return given
 
@@ -284,8 +290,17 @@ def _flag_type(part: type, field: dataclasses.Field) -> type:
         return str
     hint = typing.get_type_hints(part)[field.name]
     if isinstance(hint, types.UnionType):
-        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+        hints = [h for h in typing.get_args(hint) if h is not type(None)]
+        hint = str if str in hints else hints[0]
     return typing.get_origin(hint) or hint
+
+
+def _number_or_word(text: str) -> float | str:
+    """A number, for a setting that may also be a word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _numbers(part, field, texts) -> tuple:

@@ -1,6 +1,7 @@
 """Structures that modules exchange, with their shapes.
 
-Axes: B batch, T attend steps, H W C canvas, D appearance code.
+Axes: B batch, T attend steps, H W C canvas, D appearance code, G code of the ground, L
+channels of an object's layer, see `air_tf.model.composition`.
 """
 
 from typing import Any, NamedTuple
@@ -40,7 +41,8 @@ class Densities(NamedTuple):
     count_prior: Any  # distribution over {0 .. T}
     where_prior: Any  # distribution of event shape [3]
     what_prior: Any  # distribution of event shape [D]
-    likelihood_scale: float  # sigma
+    ground_prior: Any  # distribution of event shape [G]
+    likelihood_scale: Any  # sigma, a number or []
     composition: Any  # `Composition`: combines objects into a canvas
 
 
@@ -48,7 +50,9 @@ class AIROutput(NamedTuple):
     """Result of inference, and the decoded objects."""
 
     inference: Inference
-    object_image: Any  # [B, T, H, W, C], one object each; 0 for steps not taken
+    object_image: Any  # [B, T, H, W, L], one object each; 0 for steps not taken
+    q_ground_params: NormalParams  # [B, G] each, of the ground's code
+    z_ground: Any  # [B, G]
     ground: Any  # [B, H, W, C], the canvas without objects
     canvas: Any  # [B, H, W, C], the ground with all present objects
 
@@ -64,6 +68,8 @@ class Scenes(NamedTuple):
     z_where: Any  # [B, T, 3]
     z_what: Any  # [B, T, D]
     canvas: Any  # [B, H, W, C], the reconstruction
+    mask: Any  # [B, T, H, W] in [0, 1], where the object is seen
+    ground: Any  # [B, H, W, C], the canvas without objects
     num_trips: Any  # [B] int32, attend steps that the image's batch took
 
 

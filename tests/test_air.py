@@ -33,6 +33,8 @@ def test_infer_documents_what_it_returns(small_config, images):
         "z_where": (5, 3, 3),
         "z_what": (5, 3, 4),
         "canvas": (5, 16, 16, 1),
+        "mask": (5, 3, 16, 16),
+        "ground": (5, 16, 16, 1),
         "num_trips": (5,),
     }
     np.testing.assert_allclose(scenes.num_objects_probs.sum(1), 1.0, rtol=1e-5)

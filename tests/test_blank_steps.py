@@ -12,6 +12,7 @@ P = Densities(
     count_prior=distributions.count_prior(0.01, 3),
     where_prior=distributions.where_prior((0.35, 0.0, 0.0), (0.1, 0.5, 0.5)),
     what_prior=distributions.what_prior(2),
+    ground_prior=distributions.what_prior(0),
     likelihood_scale=0.3,
     composition=Additive(),
 )
@@ -38,7 +39,15 @@ def _output(objects, presence_logits):
     )
     images = tf.constant(np.stack(objects))[tf.newaxis]
     canvas = tf.reduce_sum(images, axis=1)
-    return AIROutput(inference, images, tf.zeros_like(canvas), canvas)
+    none = tf.zeros([1, 0])  # a black ground has no code
+    return AIROutput(
+        inference=inference,
+        object_image=images,
+        q_ground_params=NormalParams(none, none),
+        z_ground=none,
+        ground=tf.zeros_like(canvas),
+        canvas=canvas,
+    )
 
 
 def _order(result):

@@ -48,6 +48,21 @@ def test_a_healthy_model_gives_no_warning():
             "worse than an empty canvas",
             ["`learning_rate`", "`steps`"],
         ),
+        (
+            {"num_objects_histogram": [9, 0, 0, 0], "background": "learned"},
+            "If the ground alone explains the pictures",
+            ["`ground_grid`", "`background`"],
+        ),
+        (
+            {"background": "learned", "ground_share": 0.7},
+            "The ground draws 70% of the objects' contrast",
+            ["`ground_grid`", "`background`", "`count_decay`"],
+        ),
+        (
+            {"background": "constant", "object_coverage": 0.9},
+            "Objects cover 90% of the pictures",
+            ["`count_decay`", "`background`", "`seed`"],
+        ),
     ],
 )
 def test_collapses(change, words, settings):

@@ -147,3 +147,17 @@ def test_foreground_ari_is_of_two_groupings_of_the_same_pixels():
 def test_foreground_ari_needs_two_objects():
     assert metrics.foreground_ari(np.zeros((4, 4), int), np.ones((4, 4), int)) is None
     assert metrics.foreground_ari(np.eye(4, dtype=int), np.ones((4, 4), int)) is None
+
+
+def test_the_share_of_objects_that_the_ground_draws():
+    """A pixel of 0.9 on a ground of 0.1: the ground behind it is 0.1, 0.5 or 0.9."""
+    image = np.full((1, 1, 4, 1), 0.1)
+    image[0, 0, 1] = 0.9
+    covered = np.array([[[False, True, False, False]]])
+    for behind, expected in ((0.1, 0.0), (0.5, 0.5), (0.9, 1.0)):
+        ground = np.full_like(image, 0.1)
+        ground[0, 0, 1] = behind
+        drawn, contrast = metrics.ground_share(image, ground, covered)
+        assert drawn / contrast == pytest.approx(expected)
+    # Without objects, there is nothing to draw.
+    assert metrics.ground_share(image, image, np.zeros_like(covered)) == (0.0, 0.0)

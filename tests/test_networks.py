@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air_tf.config import AIRConfig
+from air_tf.config import AIRConfig, AlphaConfig
 from air_tf.model import cell_search
 from air_tf.model.cell_search import CellSearch
 from air_tf.model.glimpses import GlimpseDecoder, GlimpseEncoder
@@ -79,6 +79,28 @@ def test_glimpse_decoder_starts_dark():
     assert glimpses.shape == (7, 3, 4, 2)
     # A code of 0 passes ReLU layers as 0: sigmoid(-2) = 0.119203 is left.
     np.testing.assert_allclose(glimpses, np.full((7, 3, 4, 2), 0.119203), rtol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2)])
+def test_objects_with_masks_start_as_thin_grey_veils(grid):
+    decoder = GlimpseDecoder(
+        AIRConfig(
+            composition=AlphaConfig(colour_grid=grid),
+            decoder_units=(6,),
+            glimpse_size=(3, 4),
+            image_shape=(9, 9, 2),
+        )
+    )
+    decoder.build((None, 5))
+    glimpses = decoder(tf.zeros([7, 5])).numpy()
+    # sigmoid(-1) = 0.268941 of the colour sigmoid(0) = 0.5.
+    np.testing.assert_allclose(glimpses[..., 2], 0.268941, rtol=1e-5)
+    np.testing.assert_allclose(glimpses[..., :2], 0.134471, rtol=1e-4)
+    # A code changes masks everywhere; colours differ within an object only on a grid.
+    glimpses = decoder(tf.ones([1, 5])).numpy()[0]
+    colours = glimpses[..., :2] / glimpses[..., 2:]
+    assert (np.ptp(colours, axis=(0, 1)).max() > 1e-3) == (grid == (2, 2))
+    assert np.ptp(glimpses[..., 2]) > 1e-3
 
 
 @pytest.mark.parametrize("code", [0.0, 1e6, -1e6])

@@ -41,7 +41,7 @@ def test_the_four_signatures(served):
     assert found == {
         "serving_default": outputs,
         "serve_image_bytes": outputs,
-        "reconstruct": outputs | {"canvas"},
+        "reconstruct": outputs | {"canvas", "mask", "ground"},
         "decode": {"canvas"},
     }
 

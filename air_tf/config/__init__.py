@@ -1,5 +1,14 @@
 """Settings with their defaults, checked when they are set."""
 
+from air_tf.config.canvas import (
+    BACKGROUNDS,
+    COMPOSITIONS,
+    AdditiveConfig,
+    AlphaConfig,
+    BlackConfig,
+    ConstantConfig,
+    LearnedConfig,
+)
 from air_tf.config.model import (
     INFERENCES,
     AIRConfig,
@@ -26,16 +35,23 @@ from air_tf.config.run import (
 )
 
 __all__ = [
+    "BACKGROUNDS",
+    "COMPOSITIONS",
     "INFERENCES",
     "OBJECTIVES",
     "PRESETS",
     "AIR3DConfig",
     "AIRConfig",
+    "AdditiveConfig",
+    "AlphaConfig",
+    "BlackConfig",
     "ConcreteConfig",
+    "ConstantConfig",
     "DataConfig",
     "DifferenceConfig",
     "EnumerationConfig",
     "IWAEConfig",
+    "LearnedConfig",
     "NVILConfig",
     "Preset",
     "RecurrentConfig",

@@ -5,6 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from air_tf.config import checks, upgrade
+from air_tf.config.canvas import (
+    BACKGROUNDS,
+    COMPOSITIONS,
+    AdditiveConfig,
+    AlphaConfig,
+    BlackConfig,
+    ConstantConfig,
+    LearnedConfig,
+)
 from air_tf.config.checks import setting
 from air_tf.errors import InputError
 
@@ -71,6 +80,13 @@ INFERENCES: dict[str, type] = {
     "difference": DifferenceConfig,
     "recurrent": RecurrentConfig,
 }
+_CHOICES = {
+    "inference": INFERENCES,
+    "composition": COMPOSITIONS,
+    "background": BACKGROUNDS,
+}
+# The value of `likelihood_scale` with which it is inferred.
+LEARNED = "learned"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +132,7 @@ class AIRConfig:
     decoder_bias: float = setting(
         -2.0,
         "Initial bias of the decoder's output, before the sigmoid: below 0, the pixels "
-        "of untrained objects are below 0.5.",
+        "of untrained objects are below 0.5. Without effect with --composition=alpha.",
     )
     where_head_gain: float = setting(
         0.1,
@@ -141,8 +157,24 @@ class AIRConfig:
         "Lower bound of the scale of windows, because a sampled scale can be 0 or "
         "negative.",
     )
-    likelihood_scale: float = setting(
-        0.3, "sigma, the standard deviation of each pixel in p(x | z)."
+    composition: AdditiveConfig | AlphaConfig = setting(
+        AdditiveConfig(),
+        "How objects are put together: they add light (additive), or hide what is "
+        "behind them (alpha).",
+    )
+    background: BlackConfig | ConstantConfig | LearnedConfig = setting(
+        BlackConfig(),
+        "The canvas without objects: black, one colour for each picture (constant), "
+        "or smooth, from a code for each picture, plus what all pictures share "
+        "(learned).",
+    )
+    likelihood_scale: float | str = setting(
+        0.3,
+        "sigma, the standard deviation of each pixel in p(x | z): a number, or "
+        "learned.",
+    )
+    min_likelihood_scale: float = setting(
+        0.1, "Lower bound of sigma with --likelihood_scale=learned."
     )
     count_decay: float = setting(
         0.01,
@@ -171,6 +203,21 @@ class AIRConfig:
             "inference",
             checks.one_of(cls.__name__ for cls in INFERENCES.values()),
         )
+        for name, choices in (
+            ("composition", COMPOSITIONS),
+            ("background", BACKGROUNDS),
+        ):
+            expected = checks.one_of(cls.__name__ for cls in choices.values())
+            known = type(getattr(self, name)) in choices.values()
+            checks.require(known, self, name, expected)
+        self._check_composition()
+        if isinstance(self.background, LearnedConfig):
+            size, channels = self.background.ground_code_size, self.image_shape[2]
+            if size < channels:
+                raise InputError(
+                    f"is {size}; expected at least {channels}, the number of channels",
+                    field="ground_code_size",
+                )
         checks.require_ints(self, "glimpse_size", 2)
         for name in ("max_objects", "look_pooling", "z_what_size"):
             checks.require_int(self, name, 1)
@@ -185,9 +232,16 @@ class AIRConfig:
             "where_head_gain",
             "min_where_scale",
             "min_what_scale",
-            "likelihood_scale",
+            "min_likelihood_scale",
         ):
             checks.require_positive(self, name)
+        scale = self.likelihood_scale
+        checks.require(
+            self.learns_scale or (checks.is_number(scale) and float(scale) > 0),
+            self,
+            "likelihood_scale",
+            f"a number above 0, or {LEARNED}",
+        )
         for name in ("count_decay", "min_window_scale"):
             checks.require_share(self, name)
         for name in ("min_count_prob", "box_threshold"):
@@ -217,6 +271,22 @@ class AIRConfig:
             "standard deviations above 0",
         )
 
+    def _check_composition(self) -> None:
+        """Recurrent inference moves blank steps, which only exist in sums of light."""
+        if isinstance(self.composition, AlphaConfig) and not isinstance(
+            self.inference, DifferenceConfig
+        ):
+            raise InputError(
+                "is alpha; expected additive with `inference` recurrent, whose memory "
+                "does not say what is hidden",
+                field="composition",
+            )
+
+    @property
+    def learns_scale(self) -> bool:
+        """Whether sigma is a weight of the model."""
+        return self.likelihood_scale == LEARNED
+
     def num_steps(self, max_objects: int | None = None) -> int:
         """T: `max_objects`, or that of the config if None.
 
@@ -236,7 +306,10 @@ class AIRConfig:
         return {
             "version": upgrade.VERSION,
             **dataclasses.asdict(self),
-            "inference": checks.to_choice(self.inference, INFERENCES),
+            **{
+                name: checks.to_choice(getattr(self, name), choices)
+                for name, choices in _CHOICES.items()
+            },
         }
 
     @classmethod
@@ -247,7 +320,6 @@ class AIRConfig:
           InputError: for a later version, or unknown or invalid settings.
         """
         values = upgrade.model_settings(values)
-        values["inference"] = checks.from_choice(
-            values.get("inference"), INFERENCES, field="inference"
-        )
+        for name, choices in _CHOICES.items():
+            values[name] = checks.from_choice(values.get(name), choices, field=name)
         return cls(**checks.stored_fields(cls, values))

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+from air_tf.config.canvas import AlphaConfig, LearnedConfig
 from air_tf.config.model import AIRConfig, RecurrentConfig
 from air_tf.config.model3d import AIR3DConfig
 from air_tf.config.objectives import KindEnumerationConfig, NVILConfig
@@ -40,6 +41,17 @@ _SMALL_WINDOWS = {
     "where_prior_loc": (0.175, 0.0, 0.0),
     "where_prior_scale": (0.05, 0.5, 0.5),
 }
+
+# For objects that hide each other and the ground.
+_GROUNDED = {
+    "composition": AlphaConfig(),
+    "background": LearnedConfig(),
+    "glimpse_size": (20, 20),
+    "box_threshold": 0.5,
+}
+# Of one colour each, so that they can be drawn exactly.
+_SHAPES = {**_GROUNDED, "likelihood_scale": "learned"}
+_SAME = "The same settings as sprites_plain, on "
 
 PRESETS = {
     "default": Preset(RunConfig(), "The defaults, on scikit-learn's digits."),
@@ -117,6 +129,47 @@ PRESETS = {
         "learning rate of 1e-4, without this project's own methods of inference and "
         "training; docs/differences-from-the-paper.md lists what still differs. Takes "
         "hours.",
+    ),
+    "sprites_plain": Preset(
+        _dataset("sprites/0-3_plain", **_SHAPES),
+        "Objects with masks on a ground that is learned, and a sigma that is learned, "
+        "so that shapes that differ little from the ground are worth their cost. A "
+        "mask says where an object ends: boxes enclose what it fills by half. Glimpses "
+        "of the size of the shapes, which saves time.",
+    ),
+    "sprites_gradient": Preset(
+        _dataset("sprites/0-3_gradient", **_SHAPES), f"{_SAME}gradients."
+    ),
+    "sprites_texture": Preset(
+        _dataset("sprites/0-3_texture", **_SHAPES), f"{_SAME}textures."
+    ),
+    "sprites_overlap": Preset(
+        _dataset("sprites/0-3_overlap", **_SHAPES),
+        f"{_SAME}black, with shapes that hide parts of others.",
+    ),
+    "mnist_noisy": Preset(
+        _dataset("multi_mnist/0-2_noisy", **_GROUNDED),
+        "As sprites_plain, with the default sigma: digits are drawn less exactly than "
+        "shapes, and with a smaller sigma, what is left of a digit becomes an object.",
+    ),
+    "mnist_grid": Preset(
+        _dataset("multi_mnist/0-2_grid", **_GROUNDED),
+        "As mnist_noisy, on digits behind a grid.",
+    ),
+    "tetrominoes": Preset(
+        _dataset("tetrominoes", **_SHAPES), f"{_SAME}three pieces of four squares."
+    ),
+    "dsprites_binarised": Preset(
+        _dataset("multi_dsprites/binarised", max_objects=5, **_SHAPES),
+        f"{_SAME}white shapes that hide parts of others, on black; up to five.",
+    ),
+    "dsprites_on_grey": Preset(
+        _dataset("multi_dsprites/coloured_on_grey", max_objects=5, **_SHAPES),
+        "As dsprites_binarised, with coloured shapes on grey.",
+    ),
+    "dsprites_on_colour": Preset(
+        _dataset("multi_dsprites/coloured_on_coloured", max_objects=5, **_SHAPES),
+        "As dsprites_binarised, with coloured shapes on any colour.",
     ),
     "primitives": Preset(
         _tabletop("primitives", _TRAINING_3D),

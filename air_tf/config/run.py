@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from air_tf.config import checks, upgrade
+from air_tf.config.canvas import AdditiveConfig
 from air_tf.config.checks import setting
 from air_tf.config.datasets import BUILDERS, USER_SOURCES
 from air_tf.config.model import INFERENCES, AIRConfig
@@ -172,6 +173,12 @@ class RunConfig:
             )
         if not isinstance(objective, EnumerationConfig):
             return objective
+        if objective.move_blank_steps and self.model.composition != AdditiveConfig():
+            raise InputError(
+                "is true; expected false with `composition` alpha: blank steps are "
+                "only known where objects add light",
+                field="move_blank_steps",
+            )
         name = checks.choice_name(self.model.inference, INFERENCES)
         return objective.for_inference(name)
 

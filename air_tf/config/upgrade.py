@@ -2,6 +2,7 @@
 
 Format 1 (air_tf 0.1) had no nested settings, and the values below were constants in
 its code. They are repeated here instead of using today's defaults, which may change.
+Format 2 drew light on a black ground, with a given sigma.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,9 @@ from typing import Any
 
 from air_tf.errors import InputError
 
-VERSION = 2
+VERSION = 3
+# The first version whose models have today's names of weights.
+WEIGHTS_VERSION = 2
 
 # What version 1 stored, with its defaults for files that lack a field.
 _STORED_MODEL = {
@@ -58,6 +61,11 @@ _MODEL = {
     "min_window_scale": 0.02,
     "min_count_prob": 1e-6,
     "box_threshold": 0.1,
+}
+_CANVAS = {
+    "composition": {"name": "additive"},
+    "background": {"name": "black"},
+    "min_likelihood_scale": 0.1,
 }
 _TRAINING = {
     "constant_rate_share": 0.5,
@@ -111,15 +119,17 @@ def model_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(values)
     version = version_of(values)
     values.pop("version", None)
-    if version > 1:
+    if version == VERSION:
         return values
+    if version == 2:
+        return {**_CANVAS, **values}
     values = {**_STORED_MODEL, **values}
     name = values.pop("inference")
     own = {"look_units": values.pop("look_units")}
     recurrent = {"recurrent_units": values.pop("recurrent_units")}
     form = {"name": name} | (recurrent if name == "recurrent" else own | _DIFFERENCE)
     values["max_objects"] = values.pop("max_steps_per_image")
-    return {**values, **_MODEL, "inference": form}
+    return {**values, **_MODEL, **_CANVAS, "inference": form}
 
 
 def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Answers:
       model: name of the class.
       scenes: what its `infer` returns; its fields have the names of the outputs.
       small: outputs of all signatures that infer, and of .tflite files.
-      large: further output of `reconstruct` and of .tflite files.
+      large: further outputs of `reconstruct` and of .tflite files. Files of earlier
+        versions give only the first.
       constants: further outputs of `serve_image_bytes`, the same for every picture:
         those who send pictures have no other description of the model.
     """
@@ -37,7 +38,7 @@ class Answers:
     model: str
     scenes: type[Scenes] | type[Scenes3D]
     small: tuple[Output, ...]
-    large: Output
+    large: tuple[Output, ...]
     constants: tuple[Output, ...] = ()
 
     @property
@@ -48,7 +49,12 @@ class Answers:
     @property
     def all_names(self) -> tuple[str, ...]:
         """Of the outputs of a .tflite file."""
-        return (*self.names, self.large.name)
+        return (*self.names, *(output.name for output in self.large))
+
+    @property
+    def required_names(self) -> tuple[str, ...]:
+        """Of the outputs that every .tflite file gives."""
+        return (*self.names, self.large[0].name)
 
     def to_scenes(self, outputs: Mapping[str, np.ndarray]) -> Scenes | Scenes3D:
         """Builds scenes from named outputs.
@@ -57,15 +63,16 @@ class Answers:
           outputs: an array for each of `names`, optionally for `large`.
 
         Returns:
-          Scenes with q(n >= t) added; the large field is None if there is no such
-          output.
+          Scenes with q(n >= t) added; large fields are None if there are no such
+          outputs.
 
         Raises:
           KeyError, TypeError: for other names.
         """
         count_probs = outputs["num_objects_probs"]
         at_least = np.cumsum(count_probs[:, ::-1], axis=1)[:, ::-1]  # [N, T + 1]
-        fields = {self.large.name: None, **outputs, "presence_probs": at_least[:, 1:]}
+        large = dict.fromkeys(output.name for output in self.large)
+        fields = {**large, **outputs, "presence_probs": at_least[:, 1:]}
         return self.scenes(**fields)
 
 
@@ -75,6 +82,7 @@ _COUNT = (
     Output("boxes", "[B, T, 4]", "(ymin, xmin, ymax, xmax) as fractions of the image"),
     Output("presence", "[B, T]", "1 for the first `num_objects` objects, then 0"),
 )
+_MASK = Output("mask", "[B, T, H, W]", "how much of a pixel each object is seen in")
 _TRIPS = Output("num_trips", "[B]", "attend steps that the image's batch took", "int32")
 
 _AIR = Answers(
@@ -86,7 +94,11 @@ _AIR = Answers(
         Output("z_what", "[B, T, D]", "appearance code of each object"),
         _TRIPS,
     ),
-    large=Output("canvas", "[B, H, W, C]", "the reconstruction"),
+    large=(
+        Output("canvas", "[B, H, W, C]", "the reconstruction"),
+        _MASK,
+        Output("ground", "[B, H, W, C]", "the canvas without objects"),
+    ),
 )
 _AIR3D = Answers(
     model="AIR3D",
@@ -110,7 +122,7 @@ _AIR3D = Answers(
         ),
         _TRIPS,
     ),
-    large=Output("mask", "[B, T, H, W]", "how much of a pixel each object is seen in"),
+    large=(_MASK,),
     # The fields of `Kinds`.
     constants=(
         Output("kind_names", "[B, K]", "names of the kinds", "string"),

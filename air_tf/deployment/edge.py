@@ -169,7 +169,8 @@ class EdgeModel:
                 f"{path} can't be loaded ({str(error).splitlines()[0]})"
             ) from None
         answers = self.conversion.answers
-        if sorted(given) != ["image"] or sorted(found) != sorted(answers.all_names):
+        required, known = set(answers.required_names), set(answers.all_names)
+        if sorted(given) != ["image"] or not required <= set(found) <= known:
             raise InputError(f"{path} has other inputs or outputs than {answers.model}")
         if self.kinds is not None:
             named, known = len(self.kinds.names), found["kind_probs"]["shape"][-1]

@@ -15,11 +15,12 @@ from air_tf.inference.tabletop import kinds_of
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.attend3d import head_outputs
+from air_tf.model.ground import code_size, ground_outputs
 from air_tf.model.heads import HEAD_OUTPUTS
 from air_tf.structs import Scenes, Scenes3D
 
 # Latents are clamped to these, so that canvases are finite.
-_MAX_SHIFT, _MAX_CODE = 10.0, 100.0
+_MAX_SHIFT, _MAX_CODE, _MAX_LIGHT = 10.0, 100.0, 10.0
 _MAX_YAW = 100.0  # radians
 
 
@@ -95,7 +96,7 @@ class Exportable(abc.ABC):
 
 
 class ExportableAIR(Exportable):
-    """`AIR`, whose scenes have a canvas."""
+    """`AIR`, whose scenes have a canvas. `decode` draws on a ground that is given."""
 
     answers = ANSWERS["AIR"]
     fixed_camera = False
@@ -110,10 +111,17 @@ class ExportableAIR(Exportable):
             "presence": Latent((max_objects,), 0.0, 1.0),
         }
         self.heads = HEAD_OUTPUTS | {2 * size}
+        if code_size(air.config):
+            shape = air.config.image_shape
+            self.latents["ground"] = Latent(shape, -_MAX_LIGHT, _MAX_LIGHT)
+            self.heads |= {2 * code_size(air.config)} | ground_outputs(air.config)
 
     def canvas(self, latents):
         return self.air.decode(
-            latents["z_where"], latents["z_what"], latents["presence"]
+            latents["z_where"],
+            latents["z_what"],
+            latents["presence"],
+            latents.get("ground"),
         )
 
     def reconstruction(self, scenes: Scenes):

@@ -142,10 +142,9 @@ Outputs of a scene, float32 unless stated otherwise; those of absent objects are
 
 def _signature_rows(model: Exportable) -> str:
     large, constants = model.answers.large, model.answers.constants
-    canvas = ["`canvas` float32 [B, H, W, C]"] if model.latents else []
-    drawn = canvas
-    if large.name != "canvas":
-        drawn = [f"`{large.name}` float32 {large.shape}", *canvas]
+    drawn = [f"`{output.name}` float32 {output.shape}" for output in large]
+    if model.latents and "canvas" not in model.answers.all_names:
+        drawn.append("`canvas` float32 [B, H, W, C]")
     rows = [
         (
             "serving_default",
@@ -208,7 +207,7 @@ def card_section(
         f"- Data: `{config.data.dataset}`.",
         f"- Training: {training.steps} training steps of {training.batch_size} images, "
         f"learning rate {training.learning_rate:g}, seed {training.seed}, sigma "
-        f"{config.model.likelihood_scale:g}, T = {config.model.max_objects}.",
+        f"{_sigma(config, metrics)}, T = {config.model.max_objects}.",
         "- Trained with "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ".",
@@ -219,6 +218,14 @@ def card_section(
         "2.0.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sigma(config: RunConfig, metrics: Mapping[str, Any]) -> str:
+    """As it was set, or what was learned."""
+    given = config.model.likelihood_scale
+    if isinstance(given, str):
+        return f"{_figure(metrics.get('likelihood_scale'), '.3g')} ({given})"
+    return f"{given:g}"
 
 
 def _figure(value: Any, form: str) -> str:

@@ -6,10 +6,14 @@ from air_tf.evaluation.evaluation import Evaluation
 _MIN_IMAGES = 20
 # Before this training step, warnings would be premature.
 WARM_UP_STEPS = 900
+# Share of the objects that the ground draws, and of pixels that objects cover, from
+# which on one has taken over from the other.
+_MAX_GROUND_SHARE, _MAX_COVERAGE = 0.5, 0.8
 
 
 def diagnose(evaluation: Evaluation) -> list[str]:
-    """Detects collapses: constant counts, counts never inferred, dark reconstructions.
+    """Detects collapses: constant counts, counts never inferred, dark reconstructions,
+    and grounds that draw objects or objects that draw the ground.
 
     Args:
       evaluation: of held-out images.
@@ -22,12 +26,12 @@ def diagnose(evaluation: Evaluation) -> list[str]:
     histogram = evaluation.num_objects_histogram
     confusion = evaluation.count_confusion
     most = len(histogram) - 1
+    on_black = evaluation.background == "black"
     only = [n for n, images in enumerate(histogram) if images == sum(histogram)]
     if only == [0] and not _always(confusion, 0):
         warnings.append(
             "Every image is counted 0. Try a larger `count_decay`, a smaller "
-            "`likelihood_scale` or another `seed`. Objects must be bright on a dark "
-            "background."
+            f"`likelihood_scale` or another `seed`. {_EMPTY[on_black]}"
         )
     if only == [most] and not _always(confusion, most):
         warnings.append(
@@ -39,9 +43,38 @@ def diagnose(evaluation: Evaluation) -> list[str]:
         warnings += _missed_counts(confusion or [])
     if evaluation.reconstruction_error > evaluation.empty_canvas_error:
         warnings.append(
-            "The reconstruction is worse than an empty canvas. Objects must be bright "
-            "on a dark background: invert pictures of dark objects. Otherwise try a "
+            f"The reconstruction is worse than an empty canvas. {_WORSE[on_black]} a "
             "smaller `learning_rate` or more `steps`."
+        )
+    return warnings + _ground_warnings(evaluation)
+
+
+_EMPTY = {
+    True: "Objects must be bright on a dark background; others need a `background`.",
+    False: "If the ground alone explains the pictures, try a coarser `ground_grid` or "
+    "`background` constant.",
+}
+_WORSE = {
+    True: "Objects must be bright on a dark background; others need a `background`. "
+    "Otherwise try",
+    False: "Try",
+}
+
+
+def _ground_warnings(evaluation: Evaluation) -> list[str]:
+    """Warnings of a ground that draws objects, and of objects that draw the ground."""
+    warnings = []
+    share, covered = evaluation.ground_share, evaluation.object_coverage
+    if share is not None and share > _MAX_GROUND_SHARE:
+        warnings.append(
+            f"The ground draws {share:.0%} of the objects' contrast itself. Try a "
+            "coarser `ground_grid`, `background` constant or a larger `count_decay`."
+        )
+    if covered is not None and covered > _MAX_COVERAGE:
+        warnings.append(
+            f"Objects cover {covered:.0%} of the pictures, so they draw the ground, "
+            "too. Try a smaller `count_decay`, a `background` that can draw it, or "
+            "another `seed`."
         )
     return warnings
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from air_tf.config import BACKGROUNDS, checks
+from air_tf.errors import InputError
 from air_tf.evaluation import figures, metrics
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.images import batches
@@ -16,6 +18,8 @@ from air_tf.objectives.bound import TERMS, log_normal
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet, Scenes
 
+# Of a pixel that counts as covered by an object.
+_MIN_MASK = 0.5
 _ERRORS = ("reconstruction_error", "empty_canvas_error")
 
 
@@ -49,12 +53,14 @@ def evaluate(
       InputError: for images of another shape, or values out of range.
     """
     steps = air.config.num_steps(max_objects)
+    _require_size_of_masks(images.segmentation, air.config.image_shape)
     totals = dict.fromkeys((*TERMS, *_ERRORS), 0.0)
     step_totals = np.zeros(steps + 1)
     num = len(images.images)
     parts: list[Scenes] = []
     sampled_counts: list[np.ndarray] = []
     aris: list[float | None] = []
+    covered, shares = 0.0, np.zeros(2)
     for part, batch in batches(images.images, batch_size):
         batch = to_float(batch)
         scenes = air.infer(batch, max_objects=steps, batch_size=batch_size)
@@ -62,27 +68,35 @@ def evaluate(
             air, batch, tf.constant([seed, part.start]), steps, fitted_count
         )
         terms["reconstruction_error"] = np.square(batch - scenes.canvas).mean((1, 2, 3))
-        empty = air.generative.ground(len(batch))
-        terms["empty_canvas_error"] = np.square(batch - empty).mean((1, 2, 3))
+        terms["empty_canvas_error"] = np.square(batch - scenes.ground).mean((1, 2, 3))
         for name in totals:
             totals[name] += float(np.sum(terms[name]))
         if by_step:
             step_totals += errors_by_step(air, batch, scenes).sum(0, dtype=np.float64)
+        inside = scenes.mask.max(axis=1) > _MIN_MASK
+        covered += float(np.mean(inside, axis=(1, 2)).sum())
+        shares += metrics.ground_share(batch.numpy(), scenes.ground, inside)
         if images.segmentation is not None:
-            shown = _shown_objects(air, scenes)
+            shown = air.generative.composition.segmentation(scenes.mask).numpy()
             aris += map(metrics.foreground_ari, images.segmentation[part], shown)
         # The canvases of all images may not fit in memory.
-        parts.append(scenes._replace(canvas=np.zeros(0), z_what=np.zeros(0)))
+        large = ("canvas", "mask", "ground", "z_what")
+        parts.append(scenes._replace(**dict.fromkeys(large, np.zeros(0))))
         sampled_counts.append(counts)
     scenes = tf.nest.map_structure(lambda *fields: np.concatenate(fields), *parts)
     means: dict[str, Any] = {name: total / num for name, total in totals.items()}
+    background = checks.choice_name(air.config.background, BACKGROUNDS)
+    drawn = background != "black" and shares[1] > 0.0
     return Evaluation(
         num_images=num,
         max_objects=steps,
         **means,
-        likelihood_scale=air.config.likelihood_scale,
+        likelihood_scale=float(air.generative.likelihood_scale),
         likelihood_constant=_likelihood_constant(air),
         count_prior="fitted" if fitted_count else "training",
+        background=background,
+        object_coverage=covered / num,
+        ground_share=float(shares[0] / shares[1]) if drawn else None,
         reconstruction_error_by_step=(step_totals / num).tolist() if by_step else None,
         **figures.count_figures(images.counts, scenes, np.concatenate(sampled_counts)),
         generated_count_distance=figures.generated_count_distance(
@@ -94,18 +108,21 @@ def evaluate(
     )
 
 
+def _require_size_of_masks(
+    segmentation: np.ndarray | None, image_shape: tuple[int, int, int]
+) -> None:
+    """Raises InputError for true masks of another size than the canvas."""
+    if segmentation is not None and segmentation.shape[1:] != image_shape[:2]:
+        raise InputError(
+            f"has shape {segmentation.shape}; expected {image_shape[:2]} after the "
+            "batch axis",
+            field="segmentation",
+        )
+
+
 def _likelihood_constant(air: AIR) -> float:
     no_error = tf.zeros([1, math.prod(air.config.image_shape)])
-    return float(log_normal(no_error, air.config.likelihood_scale)[0])
-
-
-def _shown_objects(air: AIR, scenes: Scenes) -> np.ndarray:
-    """[B, H, W]: k + 1 where object k is the brightest, 0 where no object is drawn."""
-    drawn = air.generative.draw_objects(
-        tf.constant(scenes.z_where), tf.constant(scenes.z_what)
-    )
-    drawn = tf.einsum("bthwc,bt->bthw", drawn, scenes.presence).numpy()
-    return np.where(drawn.max(axis=1) > 0.0, 1 + drawn.argmax(axis=1), 0)
+    return float(log_normal(no_error, air.generative.likelihood_scale)[0])
 
 
 @tf.function(reduce_retracing=True, autograph=False)

@@ -25,18 +25,24 @@ class Evaluation:
       num_objects_histogram: number of images with the inferred count 0, 1, .. T.
       mean_num_objects: mean inferred count.
       elbo: the evidence lower bound, `log_likelihood` - `kl_num_objects` - `kl_where`
-        - `kl_what`, estimated with one sample of z_where and z_what per image and the
-        count summed out.
+        - `kl_what` - `kl_ground`, estimated with one sample of z_where, z_what and the
+        ground's code per image and the count summed out.
       log_likelihood: E_q log p(x | z).
       kl_num_objects: KL(q(n) || p(n)).
       kl_where: KL of z_where, over the objects that are present.
       kl_what: KL of z_what, over the objects that are present.
-      likelihood_scale: sigma, the standard deviation of a pixel.
+      kl_ground: KL of the ground's code; 0 for a ground that is black.
+      likelihood_scale: sigma, the standard deviation of a pixel, as set or as learned.
       likelihood_constant: log p(x | z) of a perfect reconstruction: the constant of
         the likelihood, which the bounds include.
       count_prior: the p(n) of the bounds: "training", or "fitted" to training images.
       reconstruction_error: squared error, mean over pixels.
-      empty_canvas_error: squared error of a black canvas, mean over pixels.
+      empty_canvas_error: squared error of the ground without objects, mean over pixels.
+      background: the kind of ground: "black", "constant" or "learned".
+      object_coverage: share of the pixels that the mask of an object fills at least
+        by half.
+      ground_share: of objects: 0 if the ground goes on behind them unchanged, 1 if it
+        draws them, too; see `metrics.ground_share`. None for a black ground.
       reconstruction_error_by_step: [T + 1], squared errors before the first attend step
         and after each of them, mean over pixels.
       count_accuracy: share of images whose most probable count is the true one.
@@ -53,7 +59,7 @@ class Evaluation:
       ap_50_95: mean average precision over IoU 0.5, 0.55, .. 0.95, as in COCO (Lin et
         al. 2014).
       foreground_ari: adjusted Rand index of pixels, grouped by the object that is
-        brightest there; mean over images with two or more objects.
+        seen most there; mean over images with two or more objects.
       kind_accuracy: 3D scenes: share of the true objects that are found with their
         kind, see `metrics3d.match`.
       position_error: 3D scenes: median distance of a true position and the inferred
@@ -84,11 +90,15 @@ class Evaluation:
     kl_num_objects: float
     kl_where: float
     kl_what: float
+    kl_ground: float = 0.0
     likelihood_scale: float
     likelihood_constant: float | None = None
     count_prior: str = "training"
     reconstruction_error: float
     empty_canvas_error: float
+    background: str = "black"
+    object_coverage: float | None = None
+    ground_share: float | None = None
     reconstruction_error_by_step: list[float] | None = None
     count_accuracy: float | None = None
     count_accuracy_sampled: float | None = None

@@ -167,3 +167,28 @@ def foreground_ari(true: np.ndarray, found: np.ndarray) -> float | None:
     if true.max() < 2:
         return None
     return float(adjusted_rand_score(true[foreground], found[foreground]))
+
+
+def ground_share(
+    images: np.ndarray, ground: np.ndarray, covered: np.ndarray
+) -> tuple[float, float]:
+    """How much of the objects the ground draws: the two sums whose ratio it is.
+
+    In each image, the reference is the mean ground outside the objects. The ratio is
+    the slope of the line through 0 that gives the ground's difference from it, from the
+    image's difference, over the pixels of objects: 0 if the ground behind them is like
+    that beside them, 1 if it draws them.
+
+    Args:
+      images: [N, H, W, C], float in [0, 1].
+      ground: [N, H, W, C], as inferred.
+      covered: [N, H, W] bool, true where an object is seen.
+
+    Returns:
+      Numerator and denominator, which add up over sets of images.
+    """
+    inside = covered[..., np.newaxis]
+    outside = np.maximum((~inside).sum(axis=(1, 2), keepdims=True), 1)
+    reference = np.sum(ground * ~inside, axis=(1, 2), keepdims=True) / outside
+    contrast, drawn = inside * (images - reference), ground - reference
+    return float(np.sum(contrast * drawn)), float(np.sum(np.square(contrast)))

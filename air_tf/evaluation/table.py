@@ -43,6 +43,8 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
         Row("- KL of z_where", _number(e.kl_where, ".2f"), 1),
         Row("- KL of z_what", _number(e.kl_what, ".2f"), 1),
     ]
+    if e.kl_ground:
+        rows.append(Row("- KL of the ground", _number(e.kl_ground, ".2f"), 1))
     if e.iwae is not None:
         name = f"IWAE bound, {e.num_samples} samples (nats per image)"
         rows.append(Row(name, _number(e.iwae, ".2f")))
@@ -53,6 +55,7 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
         ),
         Row("squared error per pixel", _number(e.reconstruction_error, ".5f")),
         Row("of an empty canvas", _number(e.empty_canvas_error, ".5f"), 1),
+        *_ground_rows(e),
         *(
             Row(f"after attend step {step}", _number(error, ".5f"), 1)
             for step, error in enumerate(e.reconstruction_error_by_step or [])
@@ -85,6 +88,17 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
             Row("from pixels", _number(e.probe_accuracy_pixels, ".2%"), 1),
         ]
     return rows
+
+
+def _ground_rows(e: Evaluation) -> list[Row]:
+    if e.background == "black":
+        return []
+    return [
+        Row("pixels covered by objects", _number(e.object_coverage, ".1%")),
+        Row(
+            "share of the objects that the ground draws", _number(e.ground_share, ".1%")
+        ),
+    ]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -39,6 +39,7 @@ class SceneEditor:
         self._air = air
         self._where = list(np.array(scenes.z_where[index, :num]))
         self._what = list(np.array(scenes.z_what[index, :num]))
+        self._ground = scenes.ground[index : index + 1]
 
     def move(self, number: int, down: float, right: float) -> "SceneEditor":
         """Moves an object.
@@ -81,7 +82,7 @@ class SceneEditor:
         present = np.zeros((1, steps))
         for i, (a, b) in enumerate(zip(self._where, self._what, strict=True)):
             where[0, i], what[0, i], present[0, i] = a, b, 1.0
-        return self._air.describe(where, what, present)
+        return self._air.describe(where, what, present, self._ground)
 
     def _check(self, number: int) -> None:
         if number not in range(len(self._where)):

@@ -120,7 +120,7 @@ def _save_variations(folder: pathlib.Path, air: AIR, images: np.ndarray) -> None
         with replacing(folder / name) as path:
             pictures.save_samples(path, rows, title)
 
-    decoder = air.generative.decoder
+    decoder = air.generative.draw_glimpse
     save(
         "traversals.png",
         variations.traversals(decoder, codes),

@@ -24,8 +24,7 @@ def canvases_by_step(air: AIR, scenes: Scenes) -> np.ndarray:
     """
     generative = air.generative
     drawn = generative.draw_objects(scenes.z_where, scenes.z_what)
-    ground = generative.ground(len(scenes.presence))
-    presence = tf.constant(scenes.presence)
+    ground, presence = tf.constant(scenes.ground), tf.constant(scenes.presence)
     return generative.composition.prefix_canvases(ground, drawn, presence).numpy()
 
 

@@ -4,7 +4,7 @@ The generative model p(x, z) is in `air_tf.model.generative`, the inference mode
 q(z | x) in `air_tf.model.attend`. Training maximises the evidence lower bound
 
     ELBO = E_q[log p(x | z) + log p(n) - log q(n)
-               - sum over t <= n of (KL_where_t + KL_what_t)]  <=  log p(x),
+               - sum over t <= n of (KL_where_t + KL_what_t)] - KL_ground  <=  log p(x),
 
 whose estimators are in `air_tf.objectives`. The class `AIR` combines the two models
 and returns inferred objects as `Scenes`.
@@ -18,13 +18,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from air_tf.config import AIRConfig
-from air_tf.config.upgrade import VERSION, version_of
+from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
 from air_tf.images import batches, check_images
 from air_tf.model import distributions, spatial
 from air_tf.model.attend import Attend, draw_noise
-from air_tf.model.composition import Additive
+from air_tf.model.composition import make_composition
 from air_tf.model.generative import Generative, as_float
+from air_tf.model.ground import GroundEncoder
 from air_tf.model.pixels import to_float
 from air_tf.structs import AIROutput, Scenes
 
@@ -46,19 +47,22 @@ class AIR(keras.Model):
         # Under mixed precision, images stay float32: layers cast their own inputs.
         super().__init__(autocast=False, **kwargs)
         self.config = config or AIRConfig()
-        # The one composition there is; a setting would choose here.
-        composition = Additive()
+        composition = make_composition(self.config.composition)
         self.attend = Attend(
             self.config, composition, dtype=self.dtype_policy, name="attend"
         )
         self.generative = Generative(
             self.config, composition, dtype=self.dtype_policy, name="generative"
         )
+        self.ground_encoder = GroundEncoder(
+            self.config, dtype=self.dtype_policy, name="ground_encoder"
+        )
         self.build((None, *self.config.image_shape))
 
     def build(self, input_shape):
         self.attend.build(input_shape)
         self.generative.build()
+        self.ground_encoder.build(input_shape)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -68,7 +72,7 @@ class AIR(keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         settings = config.pop("config")
-        if version_of(settings) < VERSION:
+        if version_of(settings) < WEIGHTS_VERSION:
             raise InputError(
                 "the model was saved by an earlier version of air_tf; expected "
                 "air_tf.load_model(FILE) to read it, instead of Keras"
@@ -115,11 +119,17 @@ class AIR(keras.Model):
         steps = self.config.num_steps(max_objects)
         batch = tf.shape(images)[0]
         noise = None
+        q_ground = self.ground_encoder(images)
+        z_ground = q_ground.loc  # [B, G]
         if sample:
             if seed is None:
                 raise InputError("is None; expected [2] int32 to sample", field="seed")
             noise = draw_noise(seed, batch, steps, self.config.z_what_size)
-        ground = self.generative.ground(batch)
+            own_seed = tf.random.experimental.stateless_fold_in(seed, 3)
+            z_ground += q_ground.scale * tf.random.stateless_normal(
+                tf.shape(z_ground), own_seed
+            )
+        ground = self.generative.ground(z_ground)
         inference, object_image = self.attend(
             images,
             ground=ground,
@@ -131,6 +141,8 @@ class AIR(keras.Model):
         return AIROutput(
             inference=inference,
             object_image=object_image,
+            q_ground_params=q_ground,
+            z_ground=z_ground,
             ground=ground,
             canvas=self.generative.compose(object_image, inference.z_pres, ground),
         )
@@ -153,6 +165,7 @@ class AIR(keras.Model):
             z_where=output.inference.z_where,
             z_what=output.inference.z_what,
             object_image=output.object_image,
+            ground=output.ground,
             canvas=output.canvas,
             num_trips=output.inference.num_trips,
         )
@@ -202,10 +215,14 @@ class AIR(keras.Model):
         return self.infer(images, max_objects=max_objects).canvas
 
     def decode(
-        self, z_where: npt.ArrayLike, z_what: npt.ArrayLike, z_pres: npt.ArrayLike
+        self,
+        z_where: npt.ArrayLike,
+        z_what: npt.ArrayLike,
+        z_pres: npt.ArrayLike,
+        ground: npt.ArrayLike | None = None,
     ) -> tf.Tensor:
         """The canvas of the given latents, see `Generative.decode`."""
-        return self.generative.decode(z_where, z_what, z_pres)
+        return self.generative.decode(z_where, z_what, z_pres, ground)
 
     def generate(
         self,
@@ -232,13 +249,22 @@ class AIR(keras.Model):
             max_objects=max_objects,
             fitted_where=fitted_where,
         )
-        scenes = self.describe(latents.z_where, latents.z_what, latents.z_pres)
+        scenes = self.describe(
+            latents.z_where,
+            latents.z_what,
+            latents.z_pres,
+            self.generative.ground(latents.z_ground),
+        )
         probs = np.tile(latents.count_probs.numpy(), (n, 1))
         at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:]
         return scenes._replace(num_objects_probs=probs, presence_probs=at_least.numpy())
 
     def describe(
-        self, z_where: npt.ArrayLike, z_what: npt.ArrayLike, z_pres: npt.ArrayLike
+        self,
+        z_where: npt.ArrayLike,
+        z_what: npt.ArrayLike,
+        z_pres: npt.ArrayLike,
+        ground: npt.ArrayLike | None = None,
     ) -> Scenes:
         """Draws scenes from given latents.
 
@@ -246,26 +272,27 @@ class AIR(keras.Model):
           z_where: [N, T, 3].
           z_what: [N, T, D].
           z_pres: [N, T] in unary code: 1 for the first objects, then 0.
+          ground: [N, H, W, C]; `Generative.usual_ground` if omitted.
 
         Returns:
           Scenes as numpy arrays, as from `infer`; the count has probability 1.
 
         Raises:
-          InputError: for other shapes of z_where and z_what.
+          InputError: for other shapes of z_where, z_what and ground.
         """
         where, what, present = as_float(z_where, z_what, z_pres)
         steps = present.shape[1]
         count = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)
         object_image = self.generative.draw_objects(where, what)
+        ground = self.generative.given_ground(ground, tf.shape(count)[0])
         scenes = self._describe(
             count_probs=tf.one_hot(count, steps + 1),
             z_pres=present,
             z_where=where,
             z_what=what,
             object_image=object_image,
-            canvas=self.generative.compose(
-                object_image, present, self.generative.ground(tf.shape(count)[0])
-            ),
+            ground=ground,
+            canvas=self.generative.compose(object_image, present, ground),
             num_trips=tf.fill(tf.shape(count), steps),
         )
         return tf.nest.map_structure(lambda x: x.numpy(), scenes)
@@ -278,10 +305,13 @@ class AIR(keras.Model):
         z_where: tf.Tensor,
         z_what: tf.Tensor,
         object_image: tf.Tensor,
+        ground: tf.Tensor,
         canvas: tf.Tensor,
         num_trips: tf.Tensor,
     ) -> Scenes:
-        boxes = spatial.object_boxes(object_image, self.config.box_threshold)
+        composition = self.generative.composition
+        extent = composition.extent(object_image)[..., tf.newaxis]
+        boxes = spatial.object_boxes(extent, self.config.box_threshold)
         present = z_pres[..., tf.newaxis]  # [B, T, 1]
         at_least = tf.cumsum(count_probs, axis=1, reverse=True)  # [B, T + 1]
         return Scenes(
@@ -293,5 +323,7 @@ class AIR(keras.Model):
             z_where=present * z_where,
             z_what=present * z_what,
             canvas=canvas,
+            mask=composition.masks(object_image, z_pres),
+            ground=ground,
             num_trips=num_trips,
         )

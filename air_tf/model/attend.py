@@ -44,7 +44,7 @@ def draw_noise(
     )
 
 
-# Draws one object per image: z_where [B, 3] and z_what [B, D] to [B, H, W, C].
+# Draws one object per image: z_where [B, 3] and z_what [B, D] to [B, H, W, L].
 DrawObject = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _FORMS = {DifferenceConfig: DifferenceSearch, RecurrentConfig: RecurrentSearch}
@@ -61,6 +61,8 @@ class Attend(keras.layers.Layer):
     def __init__(self, config: AIRConfig, composition: Composition, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self._config = config
+        channels = composition.layer_channels(config.image_shape[2])
+        self._layer_shape = (*config.image_shape[:2], channels)
         form = _FORMS[type(config.inference)]
         self.search = form(config, composition, dtype=self.dtype_policy)
         self.encoder = GlimpseEncoder(config, dtype=self.dtype_policy)
@@ -68,7 +70,8 @@ class Attend(keras.layers.Layer):
     def build(self, input_shape):
         config = self._config
         self.search.build(input_shape)
-        self.encoder.build((None, *config.glimpse_size, config.image_shape[2]))
+        channels = self.search.source_channels()
+        self.encoder.build((None, *config.glimpse_size, channels))
         self.built = True
 
     def call(
@@ -93,7 +96,7 @@ class Attend(keras.layers.Layer):
           loop: one of `LOOPS`, see `repeat`.
 
         Returns:
-          The inferred latents, and object images [B, T, H, W, C].
+          The inferred latents, and object images [B, T, H, W, L].
 
         Raises:
           ValueError: for another `loop`.
@@ -163,7 +166,7 @@ class Attend(keras.layers.Layer):
             z_where=buffer(3),
             q_what_params=normal(code),
             z_what=buffer(code),
-            object_image=buffer(*self._config.image_shape),
+            object_image=buffer(*self._layer_shape),
         )
 
 

@@ -25,7 +25,7 @@ from air_tf.model.search import Found, Search
 
 
 class DifferenceSearch(Search):
-    """Searches the residual for the next object; its memory is the canvas."""
+    """Searches the residual for the next object; its memory is what is drawn."""
 
     def __init__(self, config: AIRConfig, composition: Composition, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -38,21 +38,29 @@ class DifferenceSearch(Search):
 
     def build(self, input_shape):
         config = self._config
-        self._cells.build((None, *config.image_shape))
-        size = math.prod(config.glimpse_size) * config.image_shape[2]
-        self._where_head.build((None, size))
+        channels = self._seen(tf.zeros([1, *config.image_shape])).shape[3]
+        self._cells.build((None, *config.image_shape[:2], channels))
+        self._where_head.build((None, math.prod(config.glimpse_size) * channels))
+
+    def source_channels(self):
+        image = tf.zeros([1, *self._config.image_shape])
+        return self._composition.source(image, self._seen(image)).shape[3]
+
+    def _seen(self, image: tf.Tensor) -> tf.Tensor:
+        """What the search sees of an image that is its own ground."""
+        return self._composition.unexplained(image, self._composition.start(image))
 
     def start(self, images, ground):
-        return ground
+        return self._composition.start(ground)
 
     def find(self, images, memory):
         # No gradient: earlier objects learn from the likelihood, not from how well
         # later steps can use the residual.
-        residual = tf.stop_gradient(images - memory)
-        presence_logits, guess = self._cells(residual)
+        seen = tf.stop_gradient(self._composition.unexplained(images, memory))
+        presence_logits, guess = self._cells(seen)
         for _ in range(self._form.num_refinements):
             glimpse = spatial.extract_glimpses(
-                residual,
+                seen,
                 guess.window(),
                 self._config.glimpse_size,
                 self._config.min_window_scale,
@@ -61,7 +69,8 @@ class DifferenceSearch(Search):
             guess, q_where = self._where_head(
                 tf.reshape(glimpse, [-1, size]), guess=guess
             )
-        return Found(presence_logits, q_where, residual, memory)
+        source = self._composition.source(images, seen)
+        return Found(presence_logits, q_where, source, memory)
 
     def remember(self, memory, result):
         return self._composition.add(memory, result.object_image)

@@ -2,6 +2,7 @@
 
     n ~ Geometric truncated to {0 .. T}              number of objects
     z_where_t ~ Normal, z_what_t ~ Normal, t <= n    window and code of each object
+    z_ground ~ Normal, unless the ground is black    code of the ground
     canvas = ground with object(z_where_t, z_what_t), t <= n
     x ~ Normal(canvas, sigma^2)                      pixels are independent
 
@@ -15,6 +16,7 @@ generated from p(n), and optionally p(z_where), as fitted to the training images
 after training.
 """
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -22,10 +24,14 @@ import tensorflow as tf
 
 from air_tf.config import AIRConfig
 from air_tf.errors import InputError
-from air_tf.model import distributions, ground, spatial
+from air_tf.model import distributions, spatial
 from air_tf.model.composition import Composition
 from air_tf.model.glimpses import GlimpseDecoder
+from air_tf.model.ground import Ground, code_size
 from air_tf.structs import Densities, NormalParams
+
+# Of a pixel, before it is learned.
+_FIRST_SCALE = 0.3
 
 
 class Latents(NamedTuple):
@@ -34,6 +40,7 @@ class Latents(NamedTuple):
     z_where: tf.Tensor  # [N, T, 3]
     z_what: tf.Tensor  # [N, T, D]
     z_pres: tf.Tensor  # [N, T]
+    z_ground: tf.Tensor  # [N, G]
     count_probs: tf.Tensor  # [T + 1], p(n)
 
 
@@ -49,11 +56,15 @@ class Generative(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self._config = config
         self.composition = composition
+        channels = composition.layer_channels(config.image_shape[2])
+        self._layer_shape = (*config.image_shape[:2], channels)
         self.decoder = GlimpseDecoder(config, dtype=self.dtype_policy)
+        self.ground = Ground(config, dtype=self.dtype_policy)
 
     def build(self, input_shape=None):
         config = self._config
         self.decoder.build((None, config.z_what_size))
+        self.ground.build()
         probs = self.count_prior().probs_parameter()
         where = [config.where_prior_loc, config.where_prior_scale]
         # Until they are fitted, scenes are generated from the priors of training.
@@ -69,6 +80,13 @@ class Generative(keras.layers.Layer):
             initializer=lambda shape, dtype=None: tf.constant(where, dtype),
             trainable=False,
         )
+        if config.learns_scale:
+            first = max(_FIRST_SCALE, config.min_likelihood_scale)
+            self._log_scale = self.add_weight(
+                name="log_likelihood_scale",
+                shape=(),
+                initializer=keras.initializers.Constant(math.log(first)),
+            )
         self.built = True
 
     # Priors.
@@ -95,6 +113,18 @@ class Generative(keras.layers.Layer):
         """p(z_what), event shape [D]."""
         return distributions.what_prior(self._config.z_what_size)
 
+    def ground_prior(self):
+        """p(z_ground), standard normal: event shape [G]."""
+        return distributions.what_prior(code_size(self._config))
+
+    @property
+    def likelihood_scale(self) -> tf.Tensor | float:
+        """sigma, the standard deviation of a pixel."""
+        config = self._config
+        if not config.learns_scale:
+            return float(config.likelihood_scale)
+        return tf.maximum(tf.exp(self._log_scale.value), config.min_likelihood_scale)
+
     def set_fitted_priors(self, count_probs, where) -> None:
         """Sets the priors that scenes are generated from.
 
@@ -113,18 +143,42 @@ class Generative(keras.layers.Layer):
             count_prior=self.count_prior(max_objects, fitted=fitted_count),
             where_prior=self.where_prior(),
             what_prior=self.what_prior(),
-            likelihood_scale=self._config.likelihood_scale,
+            ground_prior=self.ground_prior(),
+            likelihood_scale=self.likelihood_scale,
             composition=self.composition,
         )
 
     # From latents to a canvas.
 
-    def ground(self, batch: tf.Tensor | int) -> tf.Tensor:
-        """Canvases without objects, [batch, H, W, C]."""
-        return ground.black(batch, self._config.image_shape)
+    def usual_ground(self, batch: tf.Tensor | int) -> tf.Tensor:
+        """The ground of the mean code, [batch, H, W, C]; black if it has no code."""
+        return self.ground(tf.zeros([batch, code_size(self._config)]))
+
+    def given_ground(
+        self, ground: tf.Tensor | None, batch: tf.Tensor | int
+    ) -> tf.Tensor:
+        """The ground that is given, or `usual_ground` if it is None.
+
+        Raises:
+          InputError: for one of another shape than [batch, H, W, C].
+        """
+        if ground is None:
+            return self.usual_ground(batch)
+        (ground,) = as_float(ground)
+        if tuple(ground.shape[1:]) != self._config.image_shape:
+            raise InputError(
+                f"has shape {tuple(ground.shape)}; expected "
+                f"{self._config.image_shape} after the batch axis",
+                field="ground",
+            )
+        return ground
+
+    def draw_glimpse(self, z_what: tf.Tensor) -> tf.Tensor:
+        """Objects on a black ground, in their windows: [N, D] to [N, h, w, C]."""
+        return self.decoder(z_what)[..., : self._config.image_shape[2]]
 
     def draw_object(self, z_where: tf.Tensor, z_what: tf.Tensor) -> tf.Tensor:
-        """Draws one object per image: z_where [N, 3], z_what [N, D] to [N, H, W, C]."""
+        """Draws one object per image: z_where [N, 3], z_what [N, D] to [N, H, W, L]."""
         return spatial.place_glimpses(
             self.decoder(z_what),
             z_where,
@@ -140,7 +194,7 @@ class Generative(keras.layers.Layer):
           z_what: [B, T, D].
 
         Returns:
-          Object images, [B, T, H, W, C].
+          Object images, [B, T, H, W, L].
 
         Raises:
           InputError: for other shapes.
@@ -158,16 +212,20 @@ class Generative(keras.layers.Layer):
         drawn = self.draw_object(
             tf.reshape(z_where, [-1, 3]), tf.reshape(z_what, [-1, size])
         )
-        return tf.reshape(drawn, [-1, where[1], *self._config.image_shape])
+        return tf.reshape(drawn, [-1, where[1], *self._layer_shape])
 
     def compose(
         self, object_image: tf.Tensor, z_pres: tf.Tensor, ground: tf.Tensor
     ) -> tf.Tensor:
-        """The ground with all present objects: [B, T, H, W, C] to [B, H, W, C]."""
+        """The ground with all present objects: [B, T, H, W, L] to [B, H, W, C]."""
         return self.composition.compose(ground, object_image, z_pres)
 
     def decode(
-        self, z_where: tf.Tensor, z_what: tf.Tensor, z_pres: tf.Tensor
+        self,
+        z_where: tf.Tensor,
+        z_what: tf.Tensor,
+        z_pres: tf.Tensor,
+        ground: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The mean of p(x | z).
 
@@ -175,6 +233,7 @@ class Generative(keras.layers.Layer):
           z_where: [B, T, 3].
           z_what: [B, T, D].
           z_pres: [B, T], 0 or 1.
+          ground: [B, H, W, C]; `usual_ground` if omitted.
 
         Returns:
           Canvas, [B, H, W, C].
@@ -189,7 +248,7 @@ class Generative(keras.layers.Layer):
                 f"which has {tuple(z_where.shape)}",
                 field="z_pres",
             )
-        ground = self.ground(tf.shape(z_where)[0])
+        ground = self.given_ground(ground, tf.shape(z_where)[0])
         return self.compose(self.draw_objects(z_where, z_what), z_pres, ground)
 
     def sample(
@@ -232,8 +291,13 @@ class Generative(keras.layers.Layer):
             z_where=where_prior.sample([n, steps], seed=seeds[1]),
             z_what=self.what_prior().sample([n, steps], seed=seeds[2]),
             z_pres=distributions.unary_code(count, steps),
+            z_ground=self._sample_grounds(n, seed),
             count_probs=count_prior.probs_parameter(),
         )
+
+    def _sample_grounds(self, n: int, seed: int) -> tf.Tensor:
+        own_seed = tf.random.experimental.stateless_fold_in([seed, 0], 3)
+        return tf.random.stateless_normal([n, code_size(self._config)], own_seed)
 
 
 def as_float(*arrays) -> tuple[tf.Tensor, ...]:

@@ -1,13 +1,182 @@
 """The ground: the canvas without objects.
 
-`Generative` composes the objects on it. The difference form and the bound subtract it
-from the image. It is black; a model of the ground with its own latent code would be
-implemented here.
+    z_ground ~ Normal(0, 1)                            G numbers for each picture
+    ground = shared + interpolated(linear(z_ground))
+
+`linear` gives a coarse grid of colours, which is interpolated to the canvas: such a
+ground is smooth, and can't draw objects that are small beside the cells of the grid.
+`shared` has full resolution, but no picture has its own: it can draw a pattern behind
+all pictures, and no objects. A ground of one colour is a grid of one cell without the
+shared part. A black ground has no code: G = 0.
+
+What decides between ground and objects is the bound: an object is sharp, and the grid
+draws it as a blur. But a blur is learned sooner, and once the ground draws it, an
+object explains too little of the image to pay for its code. So the ground of a picture
+has one colour until objects are learned, and gets its other colours gradually
+(`set_progress`).
 """
 
+import keras
+import numpy as np
 import tensorflow as tf
 
+from air_tf.config import AIRConfig, ConstantConfig, LearnedConfig
+from air_tf.model.layers import MLP, flat_size, softplus
+from air_tf.model.spatial import interpolation
+from air_tf.structs import NormalParams
 
-def black(batch: tf.Tensor | int, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """A black ground: zeros, [batch, H, W, C]."""
-    return tf.zeros([batch, *image_shape])
+# Of colours before training.
+_MEAN_COLOUR, _COLOUR_SCALE = 0.5, 0.3
+# Standard deviation of q at first, before the softplus; and how small the first
+# corrections are, as in `where_head_gain`.
+_RAW_SCALE, _GAIN = -2.0, 0.01
+
+
+def code_size(config: AIRConfig) -> int:
+    """G, the size of the ground's code; 0 for a black ground."""
+    if isinstance(config.background, LearnedConfig):
+        return config.background.ground_code_size
+    return config.image_shape[2] if _is_drawn(config) else 0
+
+
+def ground_outputs(config: AIRConfig) -> set[int]:
+    """The number of outputs of the layer that gives the ground's colours."""
+    rows, columns = _grid(config)
+    return {rows * columns * config.image_shape[2]}
+
+
+def _grid(config: AIRConfig) -> tuple[int, int]:
+    if isinstance(config.background, LearnedConfig):
+        return config.background.ground_grid
+    return (1, 1)
+
+
+def _is_drawn(config: AIRConfig) -> bool:
+    return isinstance(config.background, ConstantConfig)
+
+
+class Ground(keras.layers.Layer):
+    """p(ground | z_ground)."""
+
+    def __init__(self, config: AIRConfig, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self._config = config
+        self._grid = _grid(config)
+
+    def build(self, input_shape=None):
+        config = self._config
+        height, width, channels = config.image_shape
+        if _is_drawn(config):
+            rows, columns = self._grid
+            size = code_size(config)
+            # At first, the code begins with the colour of the whole ground.
+            colour = _COLOUR_SCALE * np.tile(np.eye(channels), rows * columns)
+            others = keras.random.normal(
+                (size - channels, colour.shape[1]), stddev=0.1 / size**0.5
+            )
+            first = tf.concat([tf.cast(colour, tf.float32), others], axis=0)
+            self._kernel = self.add_weight(
+                name="kernel",
+                shape=first.shape,
+                initializer=lambda shape, dtype=None: tf.cast(first, dtype),
+            )
+            self._bias = self.add_weight(
+                name="bias",
+                shape=(rows * columns * channels,),
+                initializer=keras.initializers.Constant(_MEAN_COLOUR),
+            )
+            self._rows = interpolation(height, rows)
+            self._columns = interpolation(width, columns)
+        if isinstance(config.background, LearnedConfig):
+            self._shared = self.add_weight(
+                name="shared", shape=config.image_shape, initializer="zeros"
+            )
+            self._detail = self.add_weight(
+                name="detail", shape=(), initializer="ones", trainable=False
+            )
+        self.built = True
+
+    def set_progress(self, progress: tf.Tensor) -> None:
+        """Sets how far the colours of a ground may differ, see `ground_delay`.
+
+        Args:
+          progress: share of the training steps that are done.
+        """
+        background = self._config.background
+        if isinstance(background, LearnedConfig):
+            first, last = background.ground_delay
+            done = (progress - first) / (last - first)
+            self._detail.assign(tf.clip_by_value(done, 0.0, 1.0))
+
+    def call(self, z_ground: tf.Tensor) -> tf.Tensor:
+        """Codes [B, G] to grounds [B, H, W, C]."""
+        config = self._config
+        channels = config.image_shape[2]
+        if not _is_drawn(config):
+            return tf.zeros([tf.shape(z_ground)[0], *config.image_shape])
+        cells = tf.matmul(z_ground, self._kernel) + self._bias
+        cells = tf.reshape(cells, [-1, *self._grid, channels])
+        if isinstance(config.background, LearnedConfig):
+            mean = tf.reduce_mean(cells, axis=[1, 2], keepdims=True)
+            cells = mean + self._detail * (cells - mean)
+        ground = tf.einsum("bghc,yg,xh->byxc", cells, self._rows, self._columns)
+        if isinstance(config.background, LearnedConfig):
+            ground += self._shared
+        return ground
+
+
+class GroundEncoder(keras.layers.Layer):
+    """q(z_ground | x), from the image at low resolution.
+
+    A network corrects a first guess, whose colour is the median of each channel.
+    Grounds are right from the first training step on. Otherwise, objects would first
+    learn to draw what the ground does not draw yet.
+    """
+
+    def __init__(self, config: AIRConfig, **kwargs):
+        super().__init__(**kwargs)
+        background = config.background
+        self._size, channels = code_size(config), config.image_shape[2]
+        self._channels = channels
+        self._min_scale = config.min_what_scale
+        if isinstance(background, ConstantConfig):
+            self._pool = keras.layers.AveragePooling2D(
+                background.ground_pooling, padding="same", dtype=self.dtype_policy
+            )
+            self._mlp = MLP(
+                hidden_units=background.ground_units,
+                output_units=2 * self._size,
+                output_bias=[0.0] * self._size + [_RAW_SCALE] * self._size,
+                output_gain=_GAIN,
+                dtype=self.dtype_policy,
+            )
+
+    def build(self, input_shape):
+        if self._size:
+            pooled = self._pool.compute_output_shape(input_shape)
+            self._mlp.build((None, flat_size(pooled)))
+        self.built = True
+
+    def call(self, images):
+        """Images [B, H, W, C] to parameters of q(z_ground), [B, G] each."""
+        if not self._size:
+            none = tf.zeros([tf.shape(images)[0], 0])
+            return NormalParams(loc=none, scale=none)
+        pooled = self._pool(images)
+        colour = _median(pooled)  # [B, C]
+        flat = tf.reshape(pooled, [-1, flat_size(pooled.shape)])
+        out = tf.cast(self._mlp(flat), tf.float32)
+        loc, raw = tf.split(out, 2, axis=-1)
+        guess = (tf.cast(colour, tf.float32) - _MEAN_COLOUR) / _COLOUR_SCALE
+        guess = tf.pad(guess, [[0, 0], [0, self._size - self._channels]])
+        return NormalParams(loc=guess + loc, scale=self._min_scale + softplus(raw))
+
+
+def _median(images: tf.Tensor) -> tf.Tensor:
+    """The upper median of each channel: [B, H, W, C] to [B, C]."""
+    _, height, width, channels = images.shape
+    pixels = tf.reshape(images, [-1, height * width, channels])
+    pixels = tf.transpose(pixels, [0, 2, 1])
+    # LiteRT has no sort.
+    upper, _ = tf.math.top_k(pixels, height * width // 2 + 1)
+    return upper[..., -1]

@@ -44,6 +44,9 @@ class RecurrentSearch(Search):
         self._lstm.build(config.image_shape, 3 + config.z_what_size)
         self._where_head.build((None, self._form.recurrent_units))
 
+    def source_channels(self):
+        return self._config.image_shape[2]
+
     def start(self, images, ground):
         gates = self._lstm.image_gates(images)
         size = 3 + self._config.z_what_size

@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from air_tf.config import AIRConfig
-from air_tf.config.upgrade import VERSION, version_of
+from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
 from air_tf.files import reading
 from air_tf.model.air import AIR
@@ -61,7 +61,7 @@ def read_model(path: str | os.PathLike) -> AIR | AIR3D:
         raise InputError(f"{path} can't be read: not a Keras model, or a broken one")
     try:
         saved = _saved_config(path)
-        if saved is not None and version_of(saved["config"]) < VERSION:
+        if saved is not None and version_of(saved["config"]) < WEIGHTS_VERSION:
             return _upgraded(path, saved)
         model = keras.saving.load_model(path)
     except InputError as error:

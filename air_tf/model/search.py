@@ -23,7 +23,7 @@ class StepResult(NamedTuple):
     z_where: tf.Tensor  # [B, 3]
     q_what_params: NormalParams  # [B, D]
     z_what: tf.Tensor  # [B, D]
-    object_image: tf.Tensor  # [B, H, W, C], the object of this step
+    object_image: tf.Tensor  # [B, H, W, L], the object of this step
 
 
 class Found(NamedTuple):
@@ -31,12 +31,16 @@ class Found(NamedTuple):
 
     presence_logits: tf.Tensor  # [B], of q(z_pres_t = 1 | z_pres_{t-1} = 1)
     q_where_params: NormalParams  # [B, 3]
-    source: tf.Tensor  # [B, H, W, C], the image that the glimpse is read from
+    source: tf.Tensor  # [B, H, W, S], the image that the glimpse is read from
     memory: Any  # of the search, [B, ...]
 
 
 class Search(keras.layers.Layer, abc.ABC):
     """The networks of q(z_pres_t | ..) and q(z_where_t | ..), with their memory."""
+
+    @abc.abstractmethod
+    def source_channels(self) -> int:
+        """The number of channels that glimpses have."""
 
     @abc.abstractmethod
     def start(self, images: tf.Tensor, ground: tf.Tensor) -> Any:

@@ -12,6 +12,7 @@ matrix for the rows and one for the columns. Sampling is two dense products,
 differentiable with respect to the window, without gathers.
 """
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -164,3 +165,13 @@ def _extent(occupied: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     first = size - tf.reduce_max(mask * (size - index), axis=-1)
     any_occupied = tf.cast(last > 0.0, tf.float32)
     return first * any_occupied / size, last / size
+
+
+def interpolation(size: int, cells: int) -> np.ndarray:
+    """Linear interpolation of `cells` values to `size` pixels: [size, cells].
+
+    The first and the last value are those at the borders.
+    """
+    place = (np.arange(size) + 0.5) / size * (cells - 1)
+    distance = np.abs(place[:, np.newaxis] - np.arange(cells))
+    return np.maximum(0.0, 1.0 - distance).astype(np.float32)

@@ -9,7 +9,7 @@ from air_tf.model import distributions
 from air_tf.structs import AIROutput, Densities, Inference
 
 # The fields of `BoundEstimate` that are logged: the bound, and its terms.
-TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what")
+TERMS = ("elbo", "log_likelihood", "kl_num_objects", "kl_where", "kl_what", "kl_ground")
 
 
 class BoundEstimate(NamedTuple):
@@ -26,11 +26,18 @@ class BoundEstimate(NamedTuple):
     kl_where: tf.Tensor  # [S], KL of z_where, summed over present objects
     kl_what: tf.Tensor  # [S], KL of z_what, summed over present objects
     mean_count: tf.Tensor  # [S], E_q n
+    kl_ground: tf.Tensor | float = 0.0  # [S], KL of the ground's code
 
 
-def log_normal(residual: tf.Tensor, scale: float) -> tf.Tensor:
+def log_normal(residual: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
     """Log density of N(0, scale^2), summed over pixels: [B, P] to [B] nats."""
-    constant = residual.shape[1] * math.log(scale * math.sqrt(2.0 * math.pi))
+    root = math.sqrt(2.0 * math.pi)
+    log = (
+        math.log(scale * root)
+        if isinstance(scale, float)
+        else tf.math.log(scale * root)
+    )
+    constant = residual.shape[1] * log
     return -0.5 * tf.reduce_sum(tf.square(residual), axis=1) / scale**2 - constant
 
 
@@ -40,7 +47,7 @@ def log_normal_constant(size: int, scale: tf.Tensor | float) -> tf.Tensor:
 
 
 def log_likelihood(
-    canvas: tf.Tensor, images: tf.Tensor, likelihood_scale: float
+    canvas: tf.Tensor, images: tf.Tensor, likelihood_scale: tf.Tensor | float
 ) -> tf.Tensor:
     """log p(x | z) of canvases [B, H, W, C], with its constant: [B] nats."""
     size = math.prod(images.shape[1:])
@@ -56,6 +63,18 @@ def log_density_ratios(inference: Inference, p: Densities) -> tf.Tensor:
         + p.what_prior.log_prob(inference.z_what)
         - q.what.log_prob(inference.z_what)
     )
+
+
+def ground_kl(output: AIROutput, p: Densities) -> tf.Tensor:
+    """KL of the ground's code, [B] nats; 0 for a ground without one."""
+    q = distributions.diagonal_normal(output.q_ground_params)
+    return q.kl_divergence(p.ground_prior)
+
+
+def ground_log_ratio(output: AIROutput, p: Densities) -> tf.Tensor:
+    """log p(z_ground) / q(z_ground), [B] nats; 0 for a ground without a code."""
+    q = distributions.diagonal_normal(output.q_ground_params)
+    return p.ground_prior.log_prob(output.z_ground) - q.log_prob(output.z_ground)
 
 
 def prefix_log_likelihoods(

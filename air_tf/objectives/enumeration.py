@@ -6,6 +6,7 @@ are taken as if every object were present, with z_where and z_what reparameteris
 
     ELBO = sum over n of q(n) [log p(x | z_1 .. z_n) + log p(n) - log q(n)
                                - sum over t <= n of (KL_where_t + KL_what_t)]
+           - KL_ground
 
 is Eslami et al. 2016, eq. 2, with the expectation over n computed exactly: its
 gradient needs no score-function term and no baseline, and the discrete latent adds no
@@ -16,7 +17,11 @@ import tensorflow as tf
 
 from air_tf.model import distributions
 from air_tf.objectives.blank_steps import without_blanks
-from air_tf.objectives.bound import BoundEstimate, prefix_log_likelihoods
+from air_tf.objectives.bound import (
+    BoundEstimate,
+    ground_kl,
+    prefix_log_likelihoods,
+)
 from air_tf.objectives.count_posterior import count_loss, without_count_gradient
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities
@@ -39,7 +44,8 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEsti
     kl_num_objects = q.count.kl_divergence(p.count_prior)
     kl_where = tf.reduce_sum(at_least * q.where.kl_divergence(p.where_prior), axis=1)
     kl_what = tf.reduce_sum(at_least * q.what.kl_divergence(p.what_prior), axis=1)
-    elbo = log_likelihood - kl_num_objects - kl_where - kl_what
+    kl_ground = ground_kl(output, p)
+    elbo = log_likelihood - kl_num_objects - kl_where - kl_what - kl_ground
     return BoundEstimate(
         loss=-elbo,
         elbo=elbo,
@@ -48,6 +54,7 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEsti
         kl_where=kl_where,
         kl_what=kl_what,
         mean_count=tf.reduce_sum(at_least, axis=1),
+        kl_ground=kl_ground,
     )
 
 

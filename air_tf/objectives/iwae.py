@@ -24,6 +24,7 @@ import tensorflow as tf
 from air_tf.model import distributions
 from air_tf.objectives.bound import (
     BoundEstimate,
+    ground_log_ratio,
     log_density_ratios,
     prefix_log_likelihoods,
 )
@@ -44,7 +45,8 @@ def log_weights(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor
     ratios = tf.concat([tf.zeros_like(ratio[:, :1]), tf.cumsum(ratio, axis=1)], axis=1)
     log_likelihoods = prefix_log_likelihoods(output, images, p)  # [B, T + 1]
     log_count = tf.math.log_softmax(p.count_prior.logits)  # [T + 1]
-    return log_count + log_likelihoods + ratios
+    ground = ground_log_ratio(output, p)[:, tf.newaxis]
+    return log_count + log_likelihoods + ratios + ground
 
 
 def iwae(

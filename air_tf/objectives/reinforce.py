@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.bound import BoundEstimate, log_likelihood
+from air_tf.objectives.bound import BoundEstimate, ground_kl, log_likelihood
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities
 
@@ -28,6 +28,7 @@ class Sampled(NamedTuple):
     kl_where: tf.Tensor  # [B, T], 0 where no object is present
     kl_what: tf.Tensor  # [B, T], 0 where no object is present
     z_pres: tf.Tensor  # [B, T]
+    kl_ground: tf.Tensor | float = 0.0  # [B]
 
 
 def sampled(output: AIROutput, images: tf.Tensor, p: Densities) -> Sampled:
@@ -50,6 +51,7 @@ def sampled(output: AIROutput, images: tf.Tensor, p: Densities) -> Sampled:
         log_decision=decided * q.presence.log_prob(z_pres),
         kl_where=z_pres * q.where.kl_divergence(p.where_prior),
         kl_what=z_pres * q.what.kl_divergence(p.what_prior),
+        kl_ground=ground_kl(output, p),
         z_pres=z_pres,
     )
 
@@ -75,7 +77,7 @@ def score_function(terms: Sampled, signal: tf.Tensor) -> BoundEstimate:
     """
     kl_where = tf.reduce_sum(terms.kl_where, axis=1)
     kl_what = tf.reduce_sum(terms.kl_what, axis=1)
-    pathwise = terms.log_likelihood - kl_where - kl_what
+    pathwise = terms.log_likelihood - kl_where - kl_what - terms.kl_ground
     score_term = tf.reduce_sum(tf.stop_gradient(signal) * terms.log_decision, axis=1)
     kl_num_objects = tf.reduce_sum(terms.log_decision, axis=1) - terms.log_count_prior
     return BoundEstimate(
@@ -86,6 +88,7 @@ def score_function(terms: Sampled, signal: tf.Tensor) -> BoundEstimate:
         kl_where=kl_where,
         kl_what=kl_what,
         mean_count=tf.reduce_sum(terms.z_pres, axis=1),
+        kl_ground=terms.kl_ground,
     )
 
 

@@ -11,7 +11,11 @@ import math
 
 import tensorflow as tf
 
-from air_tf.objectives.bound import BoundEstimate, log_density_ratios
+from air_tf.objectives.bound import (
+    BoundEstimate,
+    ground_log_ratio,
+    log_density_ratios,
+)
 from air_tf.objectives.objective import Estimate, MultiSampleObjective
 from air_tf.objectives.reinforce import sampled, score_function
 from air_tf.structs import AIROutput, Densities
@@ -40,6 +44,7 @@ def vimco(
         + terms.log_count_prior
         - log_decisions
         + tf.reduce_sum(terms.z_pres * log_ratio, axis=1)
+        + ground_log_ratio(output, p)
     )
     log_weight = tf.reshape(log_weight, [-1, num_particles])
     log_decisions = tf.reshape(log_decisions, [-1, num_particles])

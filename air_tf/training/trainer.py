@@ -54,13 +54,16 @@ class Trainer(keras.Model):
         images = to_float(images)
         step = tf.cast(self.optimizer.iterations, tf.int32)
         objective = self.objective
+        progress = tf.cast(step, tf.float32) / self._config.steps
+        if isinstance(self.air, AIR):
+            self.air.generative.ground.set_progress(progress)
         variables = [self.air.trainable_variables, objective.trainable_variables]
         with tf.GradientTape() as tape:
             result = objective.estimate(
                 self.air,
                 images,
                 seed=tf.stack([self._config.seed, step]),
-                progress=tf.cast(step, tf.float32) / self._config.steps,
+                progress=progress,
             )
             loss = result.loss
         gradients, network_gradients = tape.gradient(loss, variables)

@@ -1,0 +1,258 @@
+"""Grounds that are inferred: what they can draw, and what they cost."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.config import (
+    AIRConfig,
+    AlphaConfig,
+    ConstantConfig,
+    EnumerationConfig,
+    LearnedConfig,
+    RecurrentConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from air_tf.errors import InputError
+from air_tf.evaluation.evaluate import evaluate
+from air_tf.model.air import AIR
+from air_tf.model.ground import code_size
+from air_tf.objectives.bound import log_normal
+from air_tf.objectives.enumeration import enumeration
+from air_tf.objectives.iwae import log_weights
+from air_tf.objectives.reinforce import sampled, score_function
+from air_tf.structs import ImageSet
+
+_GRID = LearnedConfig(ground_grid=(2, 3), ground_code_size=4, ground_units=(5,))
+_CONSTANT = ConstantConfig(ground_units=(5,))
+
+
+def _with(config, background, **changes):
+    return dataclasses.replace(
+        config, background=background, composition=AlphaConfig(), **changes
+    )
+
+
+def test_a_constant_ground_has_one_colour(small_config):
+    air = AIR(_with(small_config, _CONSTANT))
+    assert code_size(air.config) == 1  # one number for one channel
+    grounds = air.generative.ground(tf.constant([[0.0], [2.0]])).numpy()
+    assert grounds.shape == (2, 16, 16, 1)
+    for ground in grounds:
+        assert np.ptp(ground) < 1e-6
+    # A middle grey, and 0.3 for each standard deviation of the prior.
+    np.testing.assert_allclose(grounds[:, 0, 0, 0], [0.5, 1.1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("background", [_CONSTANT, _GRID])
+def test_an_untrained_ground_has_the_colour_of_most_pixels(small_config, background):
+    """A fifth of the picture is an object."""
+    picture = np.full((1, 16, 16, 3), [0.7, 0.2, 0.4], np.float32)
+    picture[0, :4, :12] = [0.0, 1.0, 1.0]
+    config = _with(small_config, background, image_shape=(16, 16, 3))
+    ground = AIR(config)(picture).ground[0]
+    error = ground - np.array([0.7, 0.2, 0.4])
+    assert np.abs(error).max() < 0.15
+    assert np.abs(error).mean() < 0.05
+
+
+def test_a_learned_ground_is_interpolated_and_shares_a_pattern(small_config):
+    air = AIR(_with(small_config, _GRID))
+    ground = air.generative.ground
+    pattern = np.zeros((16, 16, 1), np.float32)
+    pattern[3, 5] = 0.25  # only the shared part can draw one pixel
+    ground._shared.assign(pattern)
+    ground._kernel.assign(tf.zeros_like(ground._kernel))
+    ground._bias.assign([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])  # black above, white below
+    found = ground(tf.zeros([1, 4]))[0].numpy() - pattern
+    # Rows rise evenly, from half a pixel inside the border.
+    expected = (np.arange(16) + 0.5) / 16
+    np.testing.assert_allclose(found[..., 0], np.tile(expected[:, None], 16), atol=1e-6)
+
+
+def test_a_ground_has_one_colour_until_objects_are_learned(small_config):
+    background = dataclasses.replace(_GRID, ground_delay=(0.1, 0.3))
+    ground = AIR(_with(small_config, background)).generative.ground
+    ground._bias.assign([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    spreads = []
+    for progress in (0.0, 0.1, 0.2, 0.3, 1.0):
+        ground.set_progress(tf.constant(progress))
+        spreads.append(np.ptp(ground(tf.zeros([1, 4]))))
+    # Half a pixel inside the borders, 15 of 16 parts of the difference are left.
+    expected = np.array([0.0, 0.0, 0.5, 1.0, 1.0]) * 15 / 16
+    np.testing.assert_allclose(spreads, expected, atol=1e-6)
+
+
+def test_the_ground_can_not_draw_what_is_smaller_than_its_cells(small_config):
+    """The best fit of the grid to a single bright pixel explains little of it."""
+    air = AIR(_with(small_config, _GRID))
+    rows, columns = air.generative.ground._rows, air.generative.ground._columns
+    basis = np.einsum("yg,xh->ghyx", rows, columns).reshape(6, 256)
+    pixel = np.zeros(256)
+    pixel[120] = 1.0
+    fitted = basis.T @ np.linalg.lstsq(basis.T, pixel, rcond=None)[0]
+    assert np.square(pixel - fitted).sum() > 0.95
+
+
+def test_the_bound_pays_for_the_code_of_the_ground(small_config, images):
+    """KL against the closed form, and the weights' ratio against both densities."""
+    air = AIR(_with(small_config, _GRID))
+    output = air(images, sample=True, seed=tf.constant([1, 2]))
+    p = air.generative.densities()
+    loc, scale = (x.numpy() for x in output.q_ground_params)
+    kl = (0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale)).sum(axis=1)
+    bound = enumeration(output, images, p)
+    np.testing.assert_allclose(bound.kl_ground, kl, rtol=1e-4)
+    terms = bound.log_likelihood - bound.kl_num_objects - bound.kl_where
+    np.testing.assert_allclose(bound.elbo, terms - bound.kl_what - kl, rtol=1e-5)
+    sample = score_function(sampled(output, images, p), tf.zeros([5, 3]))
+    np.testing.assert_allclose(sample.kl_ground, kl, rtol=1e-4)
+    z = output.z_ground.numpy()
+    ratio = (0.5 * ((z - loc) / scale) ** 2 - 0.5 * z**2 + np.log(scale)).sum(axis=1)
+    none = output._replace(
+        q_ground_params=tf.nest.map_structure(
+            lambda x, y: tf.zeros_like(x) + y,
+            output.q_ground_params,
+            type(output.q_ground_params)(0.0, 1.0),
+        )
+    )  # q = p: the ratio is 0
+    with_ratio, without = (log_weights(one, images, p) for one in (output, none))
+    difference = (with_ratio - without).numpy()
+    np.testing.assert_allclose(difference, np.tile(ratio[:, None], 4), atol=2e-3)
+
+
+def test_a_black_ground_costs_nothing_and_has_no_weights(small_config, images):
+    air = AIR(small_config)
+    output = air(images)
+    assert output.z_ground.shape == (5, 0)
+    assert not np.any(output.ground)
+    bound = enumeration(output, images, air.generative.densities())
+    assert not np.any(bound.kl_ground)
+    assert not air.ground_encoder.weights and not air.generative.ground.weights
+
+
+def test_scenes_are_decoded_again_on_their_own_ground(small_config, images):
+    air = AIR(_with(small_config, _GRID))
+    scenes = air.infer(images)
+    again = air.decode(scenes.z_where, scenes.z_what, scenes.presence, scenes.ground)
+    np.testing.assert_allclose(again, scenes.canvas, atol=1e-5)
+    described = air.describe(
+        scenes.z_where, scenes.z_what, scenes.presence, scenes.ground
+    )
+    np.testing.assert_allclose(described.mask, scenes.mask, atol=1e-5)
+    # Masks and ground make up the picture.
+    assert np.all(scenes.mask.sum(axis=1) <= 1.0 + 1e-6)
+
+
+def test_refuses_grounds_and_masks_of_another_size(small_config, images):
+    air = AIR(_with(small_config, _GRID))
+    scenes = air.infer(images)
+    latents = scenes.z_where, scenes.z_what, scenes.presence
+    for refuse in (air.decode, air.describe):
+        with pytest.raises(InputError) as error:
+            refuse(*latents, scenes.ground[:, :8])
+        assert error.value.field == "ground"
+    masks = ImageSet(np.asarray(images), segmentation=np.zeros((5, 8, 16), np.uint8))
+    with pytest.raises(InputError) as error:
+        evaluate(air, masks)
+    assert error.value.field == "segmentation"
+
+
+def test_generated_scenes_have_grounds_of_their_own(small_config):
+    air = AIR(_with(small_config, _CONSTANT))
+    scenes = air.generate(3, seed=1, num_objects=0)
+    np.testing.assert_allclose(scenes.canvas, scenes.ground)
+    assert len(np.unique(scenes.ground[:, 0, 0, 0])) == 3
+
+
+def test_sigma_is_learned_and_does_not_fall_below_its_bound(small_config, images):
+    config = dataclasses.replace(
+        small_config, likelihood_scale="learned", min_likelihood_scale=0.25
+    )
+    air = AIR(config)
+    assert float(air.generative.likelihood_scale) == pytest.approx(0.3)
+    output = air(images)
+    with tf.GradientTape() as tape:
+        bound = enumeration(output, images, air.generative.densities())
+        loss = tf.reduce_mean(bound.loss)
+    gradient = tape.gradient(loss, air.generative._log_scale.value)
+    # d/d log sigma of -log N, mean over images: pixels - squared error / sigma^2.
+    error = 256 - 2 * (-bound.log_likelihood - 256 * np.log(0.3 * np.sqrt(2 * np.pi)))
+    np.testing.assert_allclose(gradient, np.mean(error), rtol=1e-3)
+    air.generative._log_scale.assign(np.log(0.01))
+    assert float(air.generative.likelihood_scale) == pytest.approx(0.25)
+
+
+def test_densities_agree_for_a_number_and_a_tensor():
+    residual = tf.constant([[0.1, -0.4]])
+    np.testing.assert_allclose(
+        log_normal(residual, 0.3), log_normal(residual, tf.constant(0.3)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({"likelihood_scale": "learnt"}, "likelihood_scale"),
+        ({"likelihood_scale": 0.0}, "likelihood_scale"),
+        ({"likelihood_scale": True}, "likelihood_scale"),
+        ({"min_likelihood_scale": 0.0}, "min_likelihood_scale"),
+        ({"background": "grey"}, "background"),
+        (
+            {
+                "background": LearnedConfig(ground_code_size=2),
+                "image_shape": (50, 50, 3),
+            },
+            "ground_code_size",
+        ),
+        ({"composition": "alpha"}, "composition"),
+        (
+            {"composition": AlphaConfig(), "inference": RecurrentConfig()},
+            "composition",
+        ),
+    ],
+)
+def test_refuses_what_can_not_be_drawn(changes, name):
+    with pytest.raises(InputError) as error:
+        AIRConfig(**changes)
+    assert error.value.field == name
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({"ground_grid": (0, 4)}, "ground_grid"),
+        ({"ground_code_size": 0}, "ground_code_size"),
+        ({"ground_pooling": 0}, "ground_pooling"),
+        ({"ground_units": (0,)}, "ground_units"),
+    ],
+)
+def test_refuses_grounds_of_no_size(changes, name):
+    with pytest.raises(InputError) as error:
+        LearnedConfig(**changes)
+    assert error.value.field == name
+
+
+def test_blank_steps_are_refused_where_objects_hide_others():
+    objective = EnumerationConfig(move_blank_steps=True)
+    with pytest.raises(InputError) as error:
+        RunConfig(
+            model=AIRConfig(composition=AlphaConfig()),
+            training=TrainingConfig(objective=objective),
+        )
+    assert error.value.field == "move_blank_steps"
+
+
+def test_settings_of_version_2_get_a_black_ground_and_light():
+    new = AIRConfig().to_dict()
+    for name in ("composition", "background", "min_likelihood_scale"):
+        del new[name]
+    assert AIRConfig.from_dict(new | {"version": 2}) == AIRConfig()
+    learned = AIRConfig(
+        composition=AlphaConfig(), background=_GRID, likelihood_scale="learned"
+    )
+    assert AIRConfig.from_dict(learned.to_dict()) == learned
