@@ -27,12 +27,19 @@ def define_model_dir() -> None:
 
 
 def define_run_to_use() -> None:
-    """Defines --model_dir and --max_objects."""
+    """Defines --model_dir, --max_objects and --proposals."""
     define_model_dir()
     flags.DEFINE_integer(
         "max_objects",
         None,
         "T, the largest count that can be inferred. Default: that of training.",
+    )
+    flags.DEFINE_integer(
+        "proposals",
+        None,
+        "How often an image that is explained badly is explained again. Default: that "
+        "of training. 0: never.",
+        lower_bound=0,
     )
 
 

@@ -184,11 +184,15 @@ class RunDir:
             )
         return model
 
-    def load_model(self) -> AIR | AIR3D:
+    def load_model(self, proposals: int | None = None) -> AIR | AIR3D:
         """The trained model.
 
+        Args:
+          proposals: K, see `AIR.with_proposals`; that of training if omitted.
+
         Raises:
-          InputError: if there is no model, or it can't be read.
+          InputError: if there is no model, or it can't be read; or for `proposals`
+            that it can't have.
         """
         self.read_config()
         if not self.model_file.is_file():
@@ -197,7 +201,9 @@ class RunDir:
                 "run scripts/train.py again to resume it",
                 field=_FIELD,
             )
-        return read_model(self.model_file)
+        model = read_model(self.model_file)
+        number = model.config.num_proposals(proposals)
+        return model.with_proposals(number) if isinstance(model, AIR) else model
 
     def load_images(
         self,

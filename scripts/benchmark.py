@@ -5,6 +5,7 @@
     python scripts/benchmark.py --step    (or --scaling)
     python scripts/benchmark.py --serving --export_dir=exports/air
     python scripts/benchmark.py --edge --model_dir=runs/mnist
+    python scripts/benchmark.py --explanations --model_dir=runs/mnist
 
 --reliability trains with seeds 0, 1, ... and reports every one; --objectives does so
 with every objective, and measures the variance of their gradients. Interrupted, both
@@ -25,6 +26,7 @@ _MODES = {
     "scaling": "Time the training step on larger canvases and with other T.",
     "serving": "Load-test an exported model.",
     "edge": "Time every LiteRT format of a run.",
+    "explanations": "Measure what explaining images again changes and costs.",
 }
 
 run_flags.define_run_flags()
@@ -61,6 +63,18 @@ def main(argv: list[str]) -> None:
 
         run = RunDir(flags.FLAGS.model_dir)
         _print("edge_speed", "edge", run, data_dir=flags.FLAGS.data_dir)
+    elif chosen[0] == "explanations":
+        cli.require("model_dir", "the folder of a run")
+        from air_tf.runs import RunDir
+
+        _print(
+            "explanations",
+            "explanations",
+            RunDir(flags.FLAGS.model_dir),
+            dataset=flags.FLAGS.dataset,
+            max_objects=flags.FLAGS.max_objects,
+            data_dir=flags.FLAGS.data_dir,
+        )
     elif chosen[0] == "step":
         _print("step_speed", "step", run_flags.run_config())
     elif chosen[0] == "scaling":

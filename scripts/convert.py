@@ -59,6 +59,7 @@ def main(argv):
         format=flags.FLAGS.format,
         batch_size=flags.FLAGS.batch_size,
         max_objects=flags.FLAGS.max_objects,
+        proposals=flags.FLAGS.proposals,
         num_calibration_images=flags.FLAGS.num_calibration_images,
         data_dir=flags.FLAGS.data_dir,
         allow_disagreement=flags.FLAGS.allow_disagreement,

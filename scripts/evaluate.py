@@ -77,6 +77,7 @@ def main(argv):
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
         max_objects=flags.FLAGS.max_objects,
+        proposals=flags.FLAGS.proposals,
         fitted_count=flags.FLAGS.count_prior == "fitted",
         num_samples=flags.FLAGS.num_samples if flags.FLAGS.bound == "iwae" else None,
         report_file=flags.FLAGS.report,

@@ -31,6 +31,7 @@ def main(argv):
         flags.FLAGS.export_dir,
         version=flags.FLAGS.version,
         max_objects=flags.FLAGS.max_objects,
+        proposals=flags.FLAGS.proposals,
     )
     print(f"Wrote {path}; {path.parent / 'README.md'} explains how to serve it")
 

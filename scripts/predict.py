@@ -29,7 +29,7 @@ def main(paths):
     from air_tf.inference.tabletop import kinds_of
     from air_tf.runs import RunDir
 
-    air = RunDir(flags.FLAGS.model_dir).load_model()
+    air = RunDir(flags.FLAGS.model_dir).load_model(flags.FLAGS.proposals)
     infer = functools.partial(air.infer, max_objects=flags.FLAGS.max_objects)
     predictions = predict_files(
         of_pictures(infer, air.config.image_shape, kinds_of(air.config)),

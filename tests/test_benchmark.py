@@ -13,6 +13,7 @@ from air_tf.config import (
     OBJECTIVES,
     AIRConfig,
     DataConfig,
+    DifferenceConfig,
     EnumerationConfig,
     IWAEConfig,
     NVILConfig,
@@ -22,7 +23,7 @@ from air_tf.config import (
 )
 from air_tf.errors import InputError, ProcessKilled, TrainingDiverged
 from air_tf.model.air import AIR
-from benchmarks import processes, step_parts, step_scaling, step_speed
+from benchmarks import explanations, processes, step_parts, step_scaling, step_speed
 from studies import gradient_variance, objectives, reliability, seeds
 
 
@@ -96,7 +97,11 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     }
     (tmp_path / "results.json").write_text(json.dumps(stored))
     config = RunConfig(
-        model=AIRConfig(max_objects=2, likelihood_scale=0.2),
+        model=AIRConfig(
+            max_objects=2,
+            likelihood_scale=0.2,
+            inference=DifferenceConfig(proposals=0),
+        ),
         data=DataConfig(dataset="sprites"),
         training=TrainingConfig(steps=7),
     )
@@ -105,7 +110,9 @@ def test_results_of_an_earlier_version_are_read(tmp_path):
     assert results["config"]["model"]["max_objects"] == 2
     with pytest.raises(InputError, match=r"max_objects \(there 2, here 3\)"):
         seeds.train_seeds(
-            dataclasses.replace(config, model=AIRConfig(likelihood_scale=0.2)),
+            dataclasses.replace(
+                config, model=dataclasses.replace(config.model, max_objects=3)
+            ),
             [0],
             tmp_path,
         )
@@ -326,3 +333,24 @@ def _wait_for(found, seconds):
         assert time.monotonic() < end
         time.sleep(0.1)
     return result
+
+
+def test_what_explaining_again_changes_is_measured(learnt_run, held_out_scenes):
+    result = explanations.benchmark_explanations(learnt_run)
+    first, *others = result["proposals"].values()
+    assert list(result["proposals"]) == [0, 1, 2, 4, 8]
+    assert first["examined"] == 0.0 and first["attend_steps"] <= 3.0
+    for number, one in zip((1, 2, 4, 8), others, strict=True):
+        assert one["examined"] == others[0]["examined"] > 0.0
+        # Each of the images that were examined takes T steps for each proposal.
+        most = first["attend_steps"] + 3 * number * one["examined"]
+        assert first["attend_steps"] < one["attend_steps"] <= most + 1e-6
+    text = explanations.format_explanations(result)
+    assert "| 8 " in text and f"{first['count_accuracy']:.2%}" in text
+
+
+def test_runs_without_proposals_are_refused(learnt_run, monkeypatch):
+    air = learnt_run.load_model(proposals=0)
+    monkeypatch.setattr(learnt_run, "load_air", lambda: air)
+    with pytest.raises(InputError, match="has no proposals"):
+        explanations.benchmark_explanations(learnt_run)

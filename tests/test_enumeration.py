@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from air_tf.model import distributions
 from air_tf.model.air import AIR
-from air_tf.objectives.bound import prefix_log_likelihoods
+from air_tf.model.likelihood import prefix_log_likelihoods
 from air_tf.objectives.enumeration import enumeration
 
 tfd = tfp.distributions

@@ -20,7 +20,7 @@ from air_tf.errors import InputError
 from air_tf.evaluation.evaluate import evaluate
 from air_tf.model.air import AIR
 from air_tf.model.ground import code_size
-from air_tf.objectives.bound import log_normal
+from air_tf.model.likelihood import log_normal
 from air_tf.objectives.enumeration import enumeration
 from air_tf.objectives.iwae import log_weights
 from air_tf.objectives.reinforce import sampled, score_function

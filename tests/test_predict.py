@@ -25,6 +25,8 @@ def _scenes(count):
         z_where=np.ones((1, 2, 3)),
         z_what=np.ones((1, 2, 4)),
         canvas=np.zeros((1, 8, 8, 1)),
+        mask=np.zeros((1, 2, 8, 8)),
+        ground=np.zeros((1, 8, 8, 1)),
         num_trips=np.array([2]),
     )
 

@@ -126,7 +126,7 @@ def test_export_and_check_export(workplace):
     (workplace / "exports" / "monitoring.config").write_text("no such thing")
     result = _run("check_export", "exports", cwd=workplace)
     assert result.returncode == 1, result.stderr
-    assert "42 of 43 checks passed" in result.stdout
+    assert "46 of 47 checks passed" in result.stdout
 
 
 def test_convert(workplace):

@@ -46,13 +46,37 @@ class DifferenceConfig:
         "Number of times that an attend step corrects its window, each time with the "
         "glimpse in the current window.",
     )
+    proposals: int = setting(
+        8,
+        "How often an image that is explained badly is explained again, with the first "
+        "attend step at another likely cell. The best explanation is kept. 0: never.",
+    )
+    proposal_distance: float = setting(
+        0.25,
+        "Smallest distance between the centres of these cells, in units of half the "
+        "canvas.",
+    )
+    examined_share: float = setting(
+        0.3,
+        "Share of the training images whose explanations count as bad: those that "
+        "leave most in a window of the size of an object.",
+    )
+    bound_deviation: float = setting(
+        5.0,
+        "Standard deviation of a bound over samples of q, in nats. Differences between "
+        "the bounds of counts are divided by it to give the probabilities of the "
+        "counts of an image that was examined.",
+    )
 
     def __post_init__(self):
         checks.require_ints(self, "look_units", None)
         checks.require(len(self.look_units) > 0, self, "look_units", "at least one")
         for name in ("cell_stride", "cell_patch", "num_refinements"):
             checks.require_int(self, name, 1)
-        checks.require_positive(self, "cell_reach")
+        checks.require_int(self, "proposals", 0)
+        for name in ("cell_reach", "proposal_distance", "bound_deviation"):
+            checks.require_positive(self, name)
+        checks.require_share(self, "examined_share")
         checks.require(
             self.cell_patch >= self.cell_stride,
             self,
@@ -300,6 +324,27 @@ class AIRConfig:
                 field="max_objects",
             )
         return steps
+
+    def num_proposals(self, proposals: int | None = None) -> int:
+        """K: `proposals`, or that of the config if None.
+
+        Raises:
+          InputError: if it is not a whole number of at least 0, or above 0 for a model
+            without proposals.
+        """
+        own = getattr(self.inference, "proposals", 0)
+        number = own if proposals is None else proposals
+        if not checks.is_int(number) or number < 0:
+            raise InputError(
+                f"is {number!r}; expected a whole number of at least 0",
+                field="proposals",
+            )
+        if number and not own:
+            raise InputError(
+                f"is {number}; expected 0 for this model, which has none",
+                field="proposals",
+            )
+        return number
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON, with the version of its format."""

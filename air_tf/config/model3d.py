@@ -90,6 +90,11 @@ class AIR3DConfig:
         0.05, "sigma, the standard deviation of each pixel in p(x | z)."
     )
     blur: float = setting(0.2, "Width of the objects' edges in p(x | z), in pixels.")
+    crowding_scale: float = setting(
+        0.05,
+        "How solid objects are: the standard deviation, in p(z), of how far two of "
+        "them may be nearer than the smallest distance, in units of the table's reach.",
+    )
     count_decay: float = setting(
         0.37,
         "p(n) is proportional to count_decay ** n. With a smaller value, an object "
@@ -140,6 +145,7 @@ class AIR3DConfig:
             "min_yaw_scale",
             "likelihood_scale",
             "blur",
+            "crowding_scale",
         ):
             checks.require_positive(self, name)
         for name in ("count_decay", "glimpse_scale"):
@@ -169,6 +175,18 @@ class AIR3DConfig:
             )
         return steps
 
+    def num_proposals(self, proposals: int | None = None) -> int:
+        """0: there are no proposals in 3D scenes.
+
+        Raises:
+          InputError: if `proposals` is neither None nor 0.
+        """
+        if proposals:
+            raise InputError(
+                f"is {proposals}; expected 0 for 3D scenes", field="proposals"
+            )
+        return 0
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON, with the version of its format."""
         return {
@@ -180,13 +198,12 @@ class AIR3DConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AIR3DConfig":
-        """Reads the result of `to_dict`.
+        """Reads the result of `to_dict`, of this or an earlier version.
 
         Raises:
           InputError: for a later version, or unknown or invalid settings.
         """
-        upgrade.version_of(values)
-        values = {name: value for name, value in values.items() if name != "version"}
+        values = upgrade.model3d_settings(values)
         values["tabletop"] = Tabletop.from_dict(values.get("tabletop"))
         values["renderer"] = checks.from_choice(
             values.get("renderer"), RENDERERS, field="renderer"

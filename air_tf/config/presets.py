@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from air_tf.config.canvas import AlphaConfig, LearnedConfig
+from air_tf.config.canvas import AlphaConfig, ConstantConfig, LearnedConfig
 from air_tf.config.model import AIRConfig, RecurrentConfig
 from air_tf.config.model3d import AIR3DConfig
 from air_tf.config.objectives import KindEnumerationConfig, NVILConfig
@@ -148,13 +148,12 @@ PRESETS = {
         f"{_SAME}black, with shapes that hide parts of others.",
     ),
     "mnist_noisy": Preset(
-        _dataset("multi_mnist/0-2_noisy", **_GROUNDED),
-        "As sprites_plain, with the default sigma: digits are drawn less exactly than "
-        "shapes, and with a smaller sigma, what is left of a digit becomes an object.",
+        _dataset("multi_mnist/0-2_noisy", background=ConstantConfig()),
+        "The defaults, but for a ground that is not black.",
     ),
     "mnist_grid": Preset(
-        _dataset("multi_mnist/0-2_grid", **_GROUNDED),
-        "As mnist_noisy, on digits behind a grid.",
+        _dataset("multi_mnist/0-2_grid", background=ConstantConfig()),
+        "As mnist_noisy, on digits behind a grid, which the model does not know.",
     ),
     "tetrominoes": Preset(
         _dataset("tetrominoes", **_SHAPES), f"{_SAME}three pieces of four squares."

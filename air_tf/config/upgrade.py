@@ -62,6 +62,13 @@ _MODEL = {
     "min_count_prob": 1e-6,
     "box_threshold": 0.1,
 }
+_NO_PROPOSALS = {
+    "proposals": 0,
+    "proposal_distance": 0.25,
+    "examined_share": 0.3,
+    "bound_deviation": 5.0,
+}
+_MODEL3D = {"crowding_scale": 0.05}
 _CANVAS = {
     "composition": {"name": "additive"},
     "background": {"name": "black"},
@@ -122,14 +129,26 @@ def model_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     if version == VERSION:
         return values
     if version == 2:
+        form = values.get("inference")
+        if isinstance(form, Mapping) and form.get("name") == "difference":
+            values["inference"] = {**_NO_PROPOSALS, **form}
         return {**_CANVAS, **values}
     values = {**_STORED_MODEL, **values}
     name = values.pop("inference")
     own = {"look_units": values.pop("look_units")}
     recurrent = {"recurrent_units": values.pop("recurrent_units")}
-    form = {"name": name} | (recurrent if name == "recurrent" else own | _DIFFERENCE)
+    form = {"name": name} | (
+        recurrent if name == "recurrent" else own | _DIFFERENCE | _NO_PROPOSALS
+    )
     values["max_objects"] = values.pop("max_steps_per_image")
     return {**values, **_MODEL, **_CANVAS, "inference": form}
+
+
+def model3d_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a model of 3D scenes in today's format, without "version"."""
+    version = version_of(values)
+    values = {name: value for name, value in values.items() if name != "version"}
+    return values if version == VERSION else {**_MODEL3D, **values}
 
 
 def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:

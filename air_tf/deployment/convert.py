@@ -44,6 +44,7 @@ def convert(
     format: str,
     batch_size: int = 1,
     max_objects: int | None = None,
+    proposals: int | None = None,
     num_calibration_images: int | None = None,
     data_dir: str | None = None,
     allow_disagreement: bool = False,
@@ -56,6 +57,8 @@ def convert(
       format: one of `FORMATS`.
       batch_size: how many images the model takes at once; 0 for any number.
       max_objects: T; that of training if omitted.
+      proposals: K, see `AIR.with_proposals`; that of training if omitted. A model in
+        "int8" has none, because its quantiser does not support loops.
       num_calibration_images: training images from which "int8" takes its ranges;
         `NUM_CALIBRATION_IMAGES` if omitted, or all if there are fewer. Images that do
         not fill a batch are left out. Must be omitted for other formats.
@@ -77,7 +80,13 @@ def convert(
             f"is {format!r}; expected {', '.join(FORMATS)}", field="format"
         )
     check_calibration(num_calibration_images, format=format, batch_size=batch_size)
-    air = in_float32(run.load_model())
+    if format == "int8":
+        if proposals:
+            raise InputError(
+                f"is {proposals}; expected 0 with `format` int8", field="proposals"
+            )
+        proposals = 0
+    air = in_float32(run.load_model(proposals))
     splits = run.load_images(["train", "test"], data_dir=data_dir)
     calibration = None
     if format == "int8":
@@ -267,7 +276,8 @@ def _in_child(run: RunDir, conversion: Conversion, calibration: np.ndarray) -> b
 def _convert_child(
     run: pathlib.Path, conversion: Conversion, calibration: np.ndarray
 ) -> bytes:
-    return to_tflite(in_float32(RunDir(run).load_model()), conversion, calibration)
+    air = in_float32(RunDir(run).load_model(proposals=0))
+    return to_tflite(air, conversion, calibration)
 
 
 def check_content(content: bytes, format: str, num_weights: int) -> None:

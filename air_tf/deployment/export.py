@@ -39,6 +39,7 @@ def export(
     *,
     version: int | None = None,
     max_objects: int | None = None,
+    proposals: int | None = None,
 ) -> pathlib.Path:
     """Writes EXPORT_DIR/VERSION and, if missing, the files beside it.
 
@@ -51,6 +52,7 @@ def export(
       export_dir: a new folder, or one with other versions of the model.
       version: the next free number if omitted.
       max_objects: T; that of training if omitted.
+      proposals: K, see `AIR.with_proposals`; that of training if omitted.
 
     Returns:
       The folder of the version.
@@ -70,7 +72,8 @@ def export(
             f"{version} exists in {base}; expected a new one, such as {max(found) + 1}",
             field="version",
         )
-    air = in_float32(run.load_model())
+    loaded = run.load_model(proposals)
+    air = in_float32(loaded)
     model = exportable(air, air.config.num_steps(max_objects))
     if found:
         _require_same_outputs(base / str(max(found)), model.answers)
@@ -96,6 +99,8 @@ def export(
             new.chmod(0o755)
             tf.saved_model.save(module, folder, signatures=signatures)
             run.copy_to(new / _RUN)
+            if proposals is not None:
+                loaded.save(new / _RUN / run.model_file.name)
             with tf.io.TFRecordWriter(str(new / WARM_UP)) as writer:
                 for request in warm_up:
                     writer.write(request)

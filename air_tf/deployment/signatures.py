@@ -144,7 +144,11 @@ class EdgeModule(tf.Module):
 
         def infer(image: tf.Tensor) -> Outputs:
             scenes = air.scenes(
-                clean(image, 0.0, 1.0), max_objects=max_objects, loop=loop
+                clean(image, 0.0, 1.0),
+                max_objects=max_objects,
+                loop=loop,
+                # LiteRT refuses some operations on tensors without elements.
+                static_sizes=True,
             )
             return _outputs(scenes, names)
 

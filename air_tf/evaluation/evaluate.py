@@ -13,8 +13,9 @@ from air_tf.evaluation.evaluation import Evaluation
 from air_tf.images import batches
 from air_tf.inference.steps import errors_by_step
 from air_tf.model.air import AIR
+from air_tf.model.likelihood import log_normal
 from air_tf.model.pixels import to_float
-from air_tf.objectives.bound import TERMS, log_normal
+from air_tf.objectives.bound import TERMS
 from air_tf.objectives.enumeration import enumeration
 from air_tf.structs import ImageSet, Scenes
 
@@ -28,6 +29,7 @@ def evaluate(
     images: ImageSet,
     *,
     max_objects: int | None = None,
+    proposals: int | None = None,
     batch_size: int = 250,
     seed: int = 0,
     fitted_count: bool = False,
@@ -39,6 +41,7 @@ def evaluate(
       air: the model.
       images: held-out images; counts, boxes and segmentation are optional.
       max_objects: T; that of the model's config if omitted.
+      proposals: K, see `AIR.infer`; that of the model's config if omitted.
       batch_size: number of images in a batch.
       seed: seed of the samples of q.
       fitted_count: whether the bound uses p(n) as fitted to the training images,
@@ -63,7 +66,9 @@ def evaluate(
     covered, shares = 0.0, np.zeros(2)
     for part, batch in batches(images.images, batch_size):
         batch = to_float(batch)
-        scenes = air.infer(batch, max_objects=steps, batch_size=batch_size)
+        scenes = air.infer(
+            batch, max_objects=steps, proposals=proposals, batch_size=batch_size
+        )
         terms, counts = _sampled_bound(
             air, batch, tf.constant([seed, part.start]), steps, fitted_count
         )

@@ -12,8 +12,9 @@ from air_tf.evaluation.evaluation import Evaluation
 from air_tf.evaluation.metrics3d import match
 from air_tf.images import batches
 from air_tf.model.air3d import AIR3D
+from air_tf.model.likelihood import log_normal_constant
 from air_tf.model.pixels import to_float
-from air_tf.objectives.bound import TERMS, log_normal_constant
+from air_tf.objectives.bound import TERMS
 from air_tf.objectives.kind_enumeration import plain_bound
 from air_tf.structs import ImageSet, Objects3D, Scenes3D
 

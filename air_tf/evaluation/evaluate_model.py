@@ -13,11 +13,13 @@ def evaluate_model(
     images: ImageSet,
     *,
     max_objects: int | None = None,
+    proposals: int | None = None,
     fitted_count: bool = False,
     by_step: bool = False,
 ) -> Evaluation:
     """See `evaluate`; without errors by step for 3D scenes."""
     if isinstance(air, AIR3D):
+        air.config.num_proposals(proposals)
         return evaluate3d(
             air, images, max_objects=max_objects, fitted_count=fitted_count
         )
@@ -25,6 +27,7 @@ def evaluate_model(
         air,
         images,
         max_objects=max_objects,
+        proposals=proposals,
         fitted_count=fitted_count,
         by_step=by_step,
     )

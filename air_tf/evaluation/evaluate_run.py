@@ -33,6 +33,7 @@ def evaluate_run(
     split: str = "test",
     data_dir: str | None = None,
     max_objects: int | None = None,
+    proposals: int | None = None,
     num_samples: int | None = None,
     fitted_count: bool = False,
     report_file: str | os.PathLike | None = None,
@@ -47,6 +48,7 @@ def evaluate_run(
         have no splits: with "test", all of them are evaluated.
       data_dir: of TFDS; TFDS' default if omitted.
       max_objects: T; that of training if omitted.
+      proposals: K, see `AIR.with_proposals`; that of training if omitted.
       num_samples: K of the importance-weighted bound, which is not computed if
         omitted.
       fitted_count: whether bounds use p(n) as fitted to the training images, instead
@@ -61,7 +63,7 @@ def evaluate_run(
       InputError: for a run or images that can't be used.
       OutputError: if the report can't be written.
     """
-    air = run.load_model()
+    air = run.load_model(proposals)
     shape = air.config.image_shape
     config = _with_data(run.read_config(), data or {})
     dataset = config.data.dataset

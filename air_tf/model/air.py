@@ -10,6 +10,7 @@ whose estimators are in `air_tf.objectives`. The class `AIR` combines the two mo
 and returns inferred objects as `Scenes`.
 """
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from air_tf.config import AIRConfig
+from air_tf.config import AIRConfig, DifferenceConfig
 from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
 from air_tf.images import batches, check_images
@@ -27,6 +28,7 @@ from air_tf.model.composition import make_composition
 from air_tf.model.generative import Generative, as_float
 from air_tf.model.ground import GroundEncoder
 from air_tf.model.pixels import to_float
+from air_tf.model.proposals import Proposals
 from air_tf.structs import AIROutput, Scenes
 
 
@@ -57,12 +59,18 @@ class AIR(keras.Model):
         self.ground_encoder = GroundEncoder(
             self.config, dtype=self.dtype_policy, name="ground_encoder"
         )
+        self.proposals: Proposals | None = None
+        form = self.config.inference
+        if isinstance(form, DifferenceConfig) and form.proposals:
+            self.proposals = Proposals(self.config, form, name="proposals")
         self.build((None, *self.config.image_shape))
 
     def build(self, input_shape):
         self.attend.build(input_shape)
         self.generative.build()
         self.ground_encoder.build(input_shape)
+        if self.proposals is not None:
+            self.proposals.build()
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -87,6 +95,7 @@ class AIR(keras.Model):
         seed: tf.Tensor | None = None,
         max_objects: int | None = None,
         loop: str = "full",
+        first_cells: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> AIROutput:
         """Infers the objects of images and reconstructs the images.
@@ -101,6 +110,8 @@ class AIR(keras.Model):
           loop: "full", "early_stop" or "unrolled", see `air_tf.model.loop`.
             Objectives other than score-function estimators need all T attend steps,
             which "early_stop" does not take.
+          first_cells: [B] int32, where the first attend step of the difference form
+            looks; see `CellSearch.call`.
           training: unused; Keras passes it.
 
         Raises:
@@ -137,6 +148,7 @@ class AIR(keras.Model):
             max_objects=steps,
             noise=noise,
             loop=loop,
+            first_cells=first_cells,
         )
         return AIROutput(
             inference=inference,
@@ -148,17 +160,40 @@ class AIR(keras.Model):
         )
 
     def scenes(
-        self, images: tf.Tensor, *, max_objects: int, loop: str = "early_stop"
+        self,
+        images: tf.Tensor,
+        *,
+        max_objects: int,
+        proposals: int | None = None,
+        loop: str = "early_stop",
+        static_sizes: bool = False,
     ) -> Scenes:
         """The computation of `infer` on tensors: deterministic, and what is exported.
 
         Args:
           images: [B, H, W, C], float32 in [0, 1].
           max_objects: T.
+          proposals: see `infer`.
           loop: see `air_tf.model.loop`.
+          static_sizes: see `gather` of `Proposals.improve`, its opposite.
         """
         output = self(images, max_objects=max_objects, loop=loop)
         log_probs = distributions.log_count_probs(output.inference.presence_logits)
+        number = self.config.num_proposals(proposals)
+        if self.proposals is not None and number:
+            output, log_probs = self.proposals.improve(
+                output,
+                images,
+                self.generative.densities(max_objects),
+                explain=lambda few, cells: self(
+                    few, max_objects=max_objects, loop=loop, first_cells=cells
+                ),
+                other_cells=lambda few, ground: self.attend.search.first_cells(
+                    few, ground, 1 + number
+                )[:, 1:],
+                number=number,
+                gather=not static_sizes,
+            )
         return self._describe(
             count_probs=tf.exp(log_probs),
             z_pres=output.inference.z_pres,
@@ -171,14 +206,17 @@ class AIR(keras.Model):
         )
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _compiled_scenes(self, images: tf.Tensor, *, max_objects: int) -> Scenes:
-        return self.scenes(images, max_objects=max_objects)
+    def _compiled_scenes(
+        self, images: tf.Tensor, *, max_objects: int, proposals: int
+    ) -> Scenes:
+        return self.scenes(images, max_objects=max_objects, proposals=proposals)
 
     def infer(
         self,
         images: npt.ArrayLike,
         *,
         max_objects: int | None = None,
+        proposals: int | None = None,
         batch_size: int = 64,
     ) -> Scenes:
         """Counts, locates and encodes the objects in images.
@@ -189,6 +227,8 @@ class AIR(keras.Model):
         Args:
           images: [N, H, W, C], float in [0, 1], or uint8.
           max_objects: T; that of the config if omitted.
+          proposals: K, how often an image that is explained badly is explained again,
+            see `air_tf.model.proposals`; that of the config if omitted.
           batch_size: number of images that go through the attend loop together.
 
         Returns:
@@ -200,13 +240,33 @@ class AIR(keras.Model):
         images = np.asarray(images)
         check_images(images, self.config.image_shape)
         steps = self.config.num_steps(max_objects)
+        number = self.config.num_proposals(proposals)
         parts = [
-            self._compiled_scenes(to_float(batch), max_objects=steps)
+            self._compiled_scenes(to_float(batch), max_objects=steps, proposals=number)
             for _, batch in batches(images, batch_size)
         ]
         return tf.nest.map_structure(
             lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
         )
+
+    def with_proposals(self, number: int) -> "AIR":
+        """This model, or a copy with another number of `proposals` (K).
+
+        Raises:
+          InputError: for a number that it can't have.
+        """
+        self.config.num_proposals(number)
+        form = self.config.inference
+        if not isinstance(form, DifferenceConfig) or form.proposals == number:
+            return self
+        form = dataclasses.replace(form, proposals=number)
+        config = dataclasses.replace(self.config, inference=form)
+        copy = AIR(config, dtype=self.dtype_policy)
+        for name in ("attend", "generative", "ground_encoder", "proposals"):
+            part = getattr(copy, name)
+            if part is not None:
+                part.set_weights(getattr(self, name).get_weights())
+        return copy
 
     def reconstruct(
         self, images: npt.ArrayLike, *, max_objects: int | None = None

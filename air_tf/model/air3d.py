@@ -167,12 +167,18 @@ class AIR3D(keras.Model):
         )
 
     def scenes(
-        self, images: tf.Tensor, *, max_objects: int, loop: str = "early_stop"
+        self,
+        images: tf.Tensor,
+        *,
+        max_objects: int,
+        loop: str = "early_stop",
+        static_sizes: bool = True,
     ) -> Scenes3D:
         """The computation of `infer` on tensors: deterministic, and what is exported.
 
-        Arguments as for `AIR.scenes`.
+        Arguments as for `AIR.scenes`. All sizes are static.
         """
+        del static_sizes
         found = self(images, max_objects=max_objects, loop=loop)
         count_probs = tf.exp(distributions.log_count_probs(found.presence_logits))
         at_least = tf.cumsum(count_probs, axis=1, reverse=True)

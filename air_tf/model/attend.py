@@ -83,6 +83,7 @@ class Attend(keras.layers.Layer):
         max_objects: int,
         noise: Noise | None,
         loop: str,
+        first_cells: tf.Tensor | None = None,
     ) -> tuple[Inference, tf.Tensor]:
         """Runs the loop.
 
@@ -94,6 +95,7 @@ class Attend(keras.layers.Layer):
           noise: for samples of q; None for posterior means and the most probable
             count.
           loop: one of `LOOPS`, see `repeat`.
+          first_cells: see `Search.start`.
 
         Returns:
           The inferred latents, and object images [B, T, H, W, L].
@@ -108,7 +110,7 @@ class Attend(keras.layers.Layer):
 
         results, num_trips = repeat(
             step,
-            memory=self.search.start(images, ground),
+            memory=self.search.start(images, ground, first_cells),
             buffers=lambda: self._buffers(batch, max_objects),
             batch=batch,
             max_objects=max_objects,

@@ -53,11 +53,22 @@ class CellSearch(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, images):
-        """Images [B, H, W, C] to presence logits [B], and a proposed window."""
-        patches = spatial.cut_patches(self._pool(images), self._rows, self._columns)
+    def call(self, images, cells: tf.Tensor | None = None):
+        """Chooses a cell, and proposes a window.
+
+        Args:
+          images: [B, H, W, C].
+          cells: [B] int32, the cells to choose; where below 0, and if omitted, the
+            most likely ones.
+
+        Returns:
+          Presence logits [B], and a `Guess`.
+        """
+        patches = self._patches(images)
         likely = self._mlp(patches)[:, :, 0]  # [B, G]
         best = tf.argmax(likely, axis=1, output_type=tf.int32)
+        if cells is not None:
+            best = tf.where(cells >= 0, cells, best)
         chosen = tf.one_hot(best, patches.shape[1])  # [B, G]
         # Not a matrix product, which the int8 format would round.
         centre = tf.reduce_sum(chosen[:, :, tf.newaxis] * self.centres, axis=1)
@@ -69,6 +80,31 @@ class CellSearch(keras.layers.Layer):
             centre=centre + self.reach * tf.tanh(shifts),
             reach=tf.sigmoid(scale_logits),
         )
+
+    def ranked(self, images: tf.Tensor, number: int, distance: float) -> tf.Tensor:
+        """The most likely cells that are apart from each other, best first.
+
+        Args:
+          images: [B, H, W, C].
+          number: K; of a grid with less room, the last cells repeat.
+          distance: between the cells' centres at least, in units of half the canvas.
+
+        Returns:
+          [B, K] int32.
+        """
+        logits = self._mlp(self._patches(images))[:, :, 0]  # [B, G]
+        apart = np.linalg.norm(self.centres[:, np.newaxis] - self.centres, axis=-1)
+        # Not numbers, which a converter would quantise.
+        taken = tf.constant(apart < distance)
+        found = []
+        for _ in range(number):
+            best = tf.argmax(logits, axis=1, output_type=tf.int32)
+            found.append(best)
+            logits = tf.where(tf.gather(taken, best), logits.dtype.min, logits)
+        return tf.stack(found, axis=1)
+
+    def _patches(self, images):
+        return spatial.cut_patches(self._pool(images), self._rows, self._columns)
 
 
 def _centres(size: int, stride: int) -> np.ndarray:

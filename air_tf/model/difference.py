@@ -12,6 +12,7 @@ between two objects that are close to each other.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -22,6 +23,12 @@ from air_tf.model.composition import Composition
 from air_tf.model.heads import WhereHead
 from air_tf.model.layers import flat_size
 from air_tf.model.search import Found, Search
+
+
+class _Memory(NamedTuple):
+    drawn: Any  # of the composition
+    # [B] int32, where the next step looks if at least 0; () if it is free to choose.
+    cells: Any
 
 
 class DifferenceSearch(Search):
@@ -50,14 +57,33 @@ class DifferenceSearch(Search):
         """What the search sees of an image that is its own ground."""
         return self._composition.unexplained(image, self._composition.start(image))
 
-    def start(self, images, ground):
-        return self._composition.start(ground)
+    def start(self, images, ground, first_cells):
+        cells = () if first_cells is None else first_cells
+        return _Memory(self._composition.start(ground), cells)
+
+    def first_cells(
+        self, images: tf.Tensor, ground: tf.Tensor, number: int
+    ) -> tf.Tensor:
+        """Where the first attend step could look.
+
+        Args:
+          images, ground: [B, H, W, C].
+          number: K.
+
+        Returns:
+          The most likely cells that are apart from each other, best first: [B, K]
+          int32.
+        """
+        seen = self._composition.unexplained(images, self._composition.start(ground))
+        return self._cells.ranked(seen, number, self._form.proposal_distance)
 
     def find(self, images, memory):
         # No gradient: earlier objects learn from the likelihood, not from how well
         # later steps can use the residual.
-        seen = tf.stop_gradient(self._composition.unexplained(images, memory))
-        presence_logits, guess = self._cells(seen)
+        seen = self._composition.unexplained(images, memory.drawn)
+        seen = tf.stop_gradient(seen)
+        free = isinstance(memory.cells, tuple)
+        presence_logits, guess = self._cells(seen, None if free else memory.cells)
         for _ in range(self._form.num_refinements):
             glimpse = spatial.extract_glimpses(
                 seen,
@@ -73,4 +99,8 @@ class DifferenceSearch(Search):
         return Found(presence_logits, q_where, source, memory)
 
     def remember(self, memory, result):
-        return self._composition.add(memory, result.object_image)
+        cells = memory.cells
+        if not isinstance(cells, tuple):
+            cells = tf.fill(tf.shape(cells), -1)
+        drawn = self._composition.add(memory.drawn, result.object_image)
+        return _Memory(drawn, cells)

@@ -47,7 +47,9 @@ class RecurrentSearch(Search):
     def source_channels(self):
         return self._config.image_shape[2]
 
-    def start(self, images, ground):
+    def start(self, images, ground, first_cells):
+        if first_cells is not None:
+            raise ValueError("there are no cells in recurrent inference")
         gates = self._lstm.image_gates(images)
         size = 3 + self._config.z_what_size
         return _Memory(

@@ -43,12 +43,16 @@ class Search(keras.layers.Layer, abc.ABC):
         """The number of channels that glimpses have."""
 
     @abc.abstractmethod
-    def start(self, images: tf.Tensor, ground: tf.Tensor) -> Any:
+    def start(
+        self, images: tf.Tensor, ground: tf.Tensor, first_cells: tf.Tensor | None
+    ) -> Any:
         """The memory before the first attend step.
 
         Args:
           images: [B, H, W, C].
           ground: [B, H, W, C], the canvas without objects.
+          first_cells: [B] int32, for forms that search over cells: where the first
+            step looks, see `CellSearch.call`. None: where it wants.
 
         Returns:
           A structure of tensors [B, ...].

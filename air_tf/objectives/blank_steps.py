@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from air_tf.model import distributions
 from air_tf.model.composition import Additive
-from air_tf.objectives.bound import log_normal
+from air_tf.model.likelihood import log_normal
 from air_tf.structs import AIROutput, Densities
 
 

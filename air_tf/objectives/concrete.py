@@ -11,7 +11,8 @@ presence.
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.bound import BoundEstimate, log_likelihood
+from air_tf.model.likelihood import log_likelihood
+from air_tf.objectives.bound import BoundEstimate
 from air_tf.objectives.enumeration import enumeration
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities

@@ -17,7 +17,7 @@ of the two, which does not vanish. This is the wake-phase loss of reweighted wak
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.bound import prefix_log_likelihoods
+from air_tf.model.likelihood import prefix_log_likelihoods
 from air_tf.structs import AIROutput, Densities
 
 

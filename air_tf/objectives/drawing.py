@@ -11,9 +11,6 @@ from air_tf.renderers.occlusion import in_front
 from air_tf.structs import Inference3D
 
 _LOG_CIRCLE = math.log(2.0 * math.pi)
-# Standard deviation of how far two objects may be nearer than the smallest distance, in
-# units of the table's reach.
-_CROWDING_SCALE = 0.05
 
 
 class Drawn(NamedTuple):
@@ -68,7 +65,7 @@ def closeness(air: AIR3D, position: tf.Tensor) -> tf.Tensor:
     apart = tf.square(position[:, :, tf.newaxis] - position[:, tf.newaxis])
     # The square root has no gradient at 0.
     distance = tf.sqrt(tf.reduce_sum(apart, axis=-1) + 1e-8)
-    intrusion = tf.nn.relu(nearest - distance) / _CROWDING_SCALE
+    intrusion = tf.nn.relu(nearest - distance) / air.config.crowding_scale
     costs = 0.5 * tf.square(intrusion)
     return tf.linalg.set_diag(costs, tf.zeros_like(costs[:, :, 0]))
 

@@ -16,12 +16,9 @@ variance.
 import tensorflow as tf
 
 from air_tf.model import distributions
+from air_tf.model.likelihood import prefix_log_likelihoods
 from air_tf.objectives.blank_steps import without_blanks
-from air_tf.objectives.bound import (
-    BoundEstimate,
-    ground_kl,
-    prefix_log_likelihoods,
-)
+from air_tf.objectives.bound import BoundEstimate, ground_kl
 from air_tf.objectives.count_posterior import count_loss, without_count_gradient
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities

@@ -22,12 +22,8 @@ import math
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.bound import (
-    BoundEstimate,
-    ground_log_ratio,
-    log_density_ratios,
-    prefix_log_likelihoods,
-)
+from air_tf.model.likelihood import prefix_log_likelihoods
+from air_tf.objectives.bound import BoundEstimate, ground_log_ratio, log_density_ratios
 from air_tf.objectives.enumeration import enumeration
 from air_tf.objectives.objective import Estimate, MultiSampleObjective
 from air_tf.structs import AIROutput, Densities

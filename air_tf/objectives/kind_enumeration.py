@@ -22,9 +22,10 @@ import tensorflow as tf
 
 from air_tf.model import distributions
 from air_tf.model.air3d import AIR3D
+from air_tf.model.likelihood import log_normal_constant
 from air_tf.objectives.annealing import annealed
 from air_tf.objectives.assignments import MAX_SUMMED, squared_errors
-from air_tf.objectives.bound import BoundEstimate, log_normal_constant
+from air_tf.objectives.bound import BoundEstimate
 from air_tf.objectives.drawing import Drawn, draw
 from air_tf.objectives.masks import mask_error
 from air_tf.objectives.objective import Estimate, Objective

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from air_tf.model import distributions
 from air_tf.model.air3d import AIR3D
+from air_tf.model.likelihood import log_normal_constant
 from air_tf.objectives.annealing import annealed
 from air_tf.objectives.baseline import Baseline
-from air_tf.objectives.bound import log_normal_constant
 from air_tf.objectives.drawing import draw
 from air_tf.objectives.kind_enumeration import Output3D
 from air_tf.objectives.masks import mask_error

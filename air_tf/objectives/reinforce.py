@@ -13,7 +13,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.objectives.bound import BoundEstimate, ground_kl, log_likelihood
+from air_tf.model.likelihood import log_likelihood
+from air_tf.objectives.bound import BoundEstimate, ground_kl
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities
 

@@ -67,7 +67,9 @@ class HeldOut(keras.callbacks.Callback):
         self.evaluation: Evaluation | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        evaluation = self.evaluation = evaluate_model(self.model.air, self._images)
+        evaluation = self.evaluation = evaluate_model(
+            self.model.air, self._images, proposals=0
+        )
         if not math.isfinite(evaluation.elbo):
             raise TrainingDiverged(f"step {_step(self.model)}, on held-out images")
         for name in HELD_OUT:

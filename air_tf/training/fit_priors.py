@@ -1,4 +1,4 @@
-"""Fits the priors of generated scenes to the training images."""
+"""Fits to the training images what is not learned: priors, and the usual error."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,12 +12,15 @@ from air_tf.model.pixels import to_float
 def fit_priors(
     air: AIR, images: np.ndarray, *, min_scale: float, batch_size: int = 250
 ) -> None:
-    """Fits p(n) and p(z_where) and stores them with the model.
+    """Fits p(n), p(z_where) and the usual error, and stores them with the model.
 
     The fit maximises the bound in closed form (Hoffman and Johnson 2016, section 2:
     the aggregate posterior). p(n) is the mean of q(n) over the images; p(z_where) has
     the mean and variance of q(z_where) over all objects, weighted by q(n >= t).
-    Inference does not change. If no object is inferred, p(z_where) does not change.
+    If no object is inferred, p(z_where) does not change.
+
+    The usual error is that above which inference examines an explanation, see
+    `air_tf.model.proposals`.
 
     Args:
       air: the model.
@@ -27,9 +30,11 @@ def fit_priors(
       batch_size: number of images in a batch.
     """
     totals: list[np.ndarray] = []
+    errors: list[np.ndarray] = []
     for _, batch in batches(images, batch_size):
-        sums = [np.float64(one) for one in _sums(air, to_float(batch))]
+        *sums, error = [np.float64(one) for one in _sums(air, to_float(batch))]
         totals = [*map(np.add, totals, sums)] if totals else sums
+        errors.append(error)
     count, present, loc, square = totals
     before = air.generative.where_prior(fitted=True)
     where = [before.mean(), before.stddev()]
@@ -38,12 +43,19 @@ def fit_priors(
         deviation = np.sqrt(np.maximum(square / present - mean**2, 0.0))
         where = [mean, np.maximum(deviation, min_scale)]
     air.generative.set_fitted_priors(count / len(images), where)
+    if air.proposals is not None:
+        air.proposals.set_usual_error(np.concatenate(errors))
 
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _sums(air: AIR, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Sums over images: of q(n), presence, z_where and its square."""
-    inference = air(images).inference
+    """Sums over images: of q(n), presence, z_where and its square; and the errors."""
+    output = air(images)
+    inference = output.inference
+    errors = tf.zeros([0])
+    if air.proposals is not None:
+        p = air.generative.densities()
+        errors = air.proposals.errors(output.canvas, images, p)
     probs = tf.exp(distributions.log_count_probs(inference.presence_logits))
     at_least = tf.cumsum(probs, axis=1, reverse=True)[:, 1:, tf.newaxis]
     loc, scale = inference.q_where_params
@@ -52,4 +64,5 @@ def _sums(air: AIR, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         tf.reduce_sum(at_least),
         tf.reduce_sum(at_least * loc, axis=[0, 1]),  # [3]
         tf.reduce_sum(at_least * (loc**2 + scale**2), axis=[0, 1]),  # [3]
+        errors,  # [B]
     )

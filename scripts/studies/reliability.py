@@ -76,6 +76,7 @@ def measure(
 def format_reliability(summary: Mapping[str, Any]) -> str:
     """A Markdown table with a row for every seed, and a summary."""
     headers = ["seed", "count accuracy", "sampled", "ELBO", "mean IoU", "AP at 0.5"]
+    headers += ["foreground ARI"]
     in_3d = any(
         one.get("kind_accuracy") is not None for one in summary["seeds"].values()
     )
@@ -89,6 +90,7 @@ def format_reliability(summary: Mapping[str, Any]) -> str:
             optional(one["elbo"], ".1f", "diverged"),
             optional(one["mean_iou"], ".3f"),
             optional(one["ap_50"], ".3f"),
+            optional(one.get("foreground_ari"), ".3f"),
             *(_figures_3d(one) if in_3d else []),
             optional(one["seconds_to_count_accuracy"]["0.95"], ".0f", "never"),
             optional(one["seconds_to_count_accuracy"]["0.98"], ".0f", "never"),

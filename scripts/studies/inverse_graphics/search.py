@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from air_tf.model.air3d import AIR3D
+from air_tf.model.likelihood import log_normal_constant
 from air_tf.model.pixels import to_float
 from air_tf.objectives.assignments import Layers, squared_errors
-from air_tf.objectives.bound import log_normal_constant
 from air_tf.objectives.drawing import closeness, draw_layers, pose_kl
 from air_tf.structs import Objects3D
 from studies.inverse_graphics.config import InverseGraphicsConfig
