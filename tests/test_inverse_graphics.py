@@ -97,7 +97,7 @@ def test_log_joint_of_what_is_there(air, cube):
     """At the truth, the cube leaves no error; without it, its pixels are errors."""
     search = Search(air, _SETTINGS)
     truth = _poses([0.5, 0.0], 4 * math.radians(20.0))
-    log_joint = search.log_joint(cube, truth, 0.3, 0.05)[0].numpy()
+    log_joint = search.log_joint(cube, truth, air.config.blur, 0.05)[0].numpy()
     constant = -cube.numpy().size * math.log(0.05 * math.sqrt(2 * math.pi))
     choices = all_choices(air)
     np.testing.assert_allclose(
@@ -117,7 +117,7 @@ def test_search_ends_at_the_truth(air, cube):
     before, after = (_evidence(search, cube, poses) for poses in (first, last))
     assert after > before + 100.0
     np.testing.assert_allclose(last.position[0, 0], [0.5, 0.0], atol=0.005)
-    log_joint = search.log_joint(cube, last, 0.3, 0.05)
+    log_joint = search.log_joint(cube, last, air.config.blur, 0.05)
     found = search._objects(Poses(*(one[0] for one in last)), log_joint[0])
     assert found.num_objects == [1] and found.kind == [[_CUBE]]
     np.testing.assert_allclose(found.position, [[[0.275, 0.0]]], atol=0.003)

@@ -212,8 +212,17 @@ class KindEnumerationConfig(TabletopObjectiveConfig):
 class KindNVILConfig(TabletopObjectiveConfig, NVILConfig):
     """For 3D scenes: NVIL for count and kind, as in the paper."""
 
+    given_share: float = setting(
+        0.8,
+        "Share of the training steps in which the first object of every image is "
+        "present, and no decision of q: an object in a wrong place, of a wrong kind or "
+        "turned wrongly explains less than none.",
+    )
+
     def __post_init__(self):
         TabletopObjectiveConfig.__post_init__(self)
+        ok = checks.is_number(self.given_share) and 0 <= self.given_share <= 1
+        checks.require(ok, self, "given_share", "a number from 0 to 1")
         NVILConfig.__post_init__(self)
 
 

@@ -42,6 +42,7 @@ def sample_scene(
     seed: tf.Tensor,
     likelihood_scale: tf.Tensor | float,
     blur: tf.Tensor | float,
+    given: tf.Tensor | bool = False,
 ) -> SampledScene:
     """Samples kinds, and draws the objects of samples of the other latents.
 
@@ -54,7 +55,10 @@ def sample_scene(
       seed: [2] int32, of the kinds; not that of `found`, whose noise it would repeat.
       likelihood_scale: sigma.
       blur: of the objects' edges.
+      given: [] bool, whether the first object is present, and no decision of q.
     """
+    first = tf.one_hot(0, found.z_pres.shape[1]) * tf.cast(given, tf.float32)  # [T]
+    found = found._replace(z_pres=tf.maximum(found.z_pres, first))
     z_pres, kinds = found.z_pres, found.kind_logits.shape[2]
     drawn = draw(air, images, found, blur)
     log_kinds = tf.nn.log_softmax(found.kind_logits)
@@ -69,6 +73,7 @@ def sample_scene(
     constant = log_normal_constant(3 * drawn.rest.shape[1], likelihood_scale)
     before = tf.concat([tf.ones_like(z_pres[:, :1]), z_pres[:, :-1]], axis=1)
     presence = distributions.presence(found.presence_logits).log_prob(z_pres)
+    presence *= 1.0 - first
     kind = z_pres * tf.reduce_sum(chosen * log_kinds, axis=2)
     phase = tf.reduce_sum(chosen * drawn.kl_phase, axis=2)
     count = tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32)
@@ -100,8 +105,9 @@ class Estimator(Objective):
 
     def estimate(self, air, images, *, seed, progress=0.0, plain=False):
         found = air(images, sample=True, seed=seed, loop=self._loop)
-        blur, sigma = air.config.blur, air.config.likelihood_scale
+        blur, sigma, given = air.config.blur, air.config.likelihood_scale, False
         if not plain:
+            given = tf.convert_to_tensor(progress < self.settings.given_share)
             blur, sigma = annealed(self.settings, air.config, progress)
         scene = sample_scene(
             air,
@@ -110,6 +116,7 @@ class Estimator(Objective):
             seed=tf.random.experimental.stateless_fold_in(seed, 0),
             likelihood_scale=sigma,
             blur=blur,
+            given=given,
         )
         terms, steps = scene.terms, found.z_pres.shape[1]
         # The canvas before a step is not drawn: the baseline sees only the image.
