@@ -39,7 +39,6 @@ def define_run_to_use() -> None:
         None,
         "How often an image that is explained badly is explained again. Default: that "
         "of training. 0: never.",
-        lower_bound=0,
     )
 
 

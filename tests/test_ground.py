@@ -256,3 +256,18 @@ def test_settings_of_version_2_get_a_black_ground_and_light():
         composition=AlphaConfig(), background=_GRID, likelihood_scale="learned"
     )
     assert AIRConfig.from_dict(learned.to_dict()) == learned
+
+
+@pytest.mark.parametrize(
+    "background, expected",
+    [
+        (LearnedConfig(ground_grid=(30, 4)), "ground_grid is .* at most 20,20"),
+        (
+            ConstantConfig(ground_pooling=21),
+            "ground_pooling is 21; expected at most 20",
+        ),
+    ],
+)
+def test_grounds_finer_or_coarser_than_the_canvas_are_refused(background, expected):
+    with pytest.raises(InputError, match=expected):
+        AIRConfig(image_shape=(20, 20, 1), background=background)

@@ -224,8 +224,9 @@ def test_proposals_that_a_model_can_not_have_are_refused(
 ):
     none = AIRConfig.from_dict(_with_few(small_config, proposals=0).to_dict())
     for config, number, expected in (
-        (air.config, -1, "at least 0"),
-        (air.config, 1.5, "at least 0"),
+        (air.config, -1, "expected 0 to 100"),
+        (air.config, 101, "expected 0 to 100"),
+        (air.config, 1.5, "expected 0 to 100"),
         (recurrent_config, 1, "expected 0 for this model"),
         (none, 4, "expected 0 for this model"),
         (table_config, 1, "expected 0 for 3D scenes"),

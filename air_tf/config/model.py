@@ -17,6 +17,9 @@ from air_tf.config.canvas import (
 from air_tf.config.checks import setting
 from air_tf.errors import InputError
 
+# There are not so many places in an image that differ.
+MAX_PROPOSALS = 100
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DifferenceConfig:
@@ -73,7 +76,8 @@ class DifferenceConfig:
         checks.require(len(self.look_units) > 0, self, "look_units", "at least one")
         for name in ("cell_stride", "cell_patch", "num_refinements"):
             checks.require_int(self, name, 1)
-        checks.require_int(self, "proposals", 0)
+        ok = checks.is_int(self.proposals) and 0 <= self.proposals <= MAX_PROPOSALS
+        checks.require(ok, self, "proposals", f"0 to {MAX_PROPOSALS}")
         for name in ("cell_reach", "proposal_distance", "bound_deviation"):
             checks.require_positive(self, name)
         checks.require_share(self, "examined_share")
@@ -235,7 +239,23 @@ class AIRConfig:
             known = type(getattr(self, name)) in choices.values()
             checks.require(known, self, name, expected)
         self._check_composition()
+        if isinstance(self.background, ConstantConfig):
+            smallest = min(self.image_shape[:2])
+            checks.require(
+                self.background.ground_pooling <= smallest,
+                self.background,
+                "ground_pooling",
+                f"at most {smallest}, a side of the canvas",
+            )
         if isinstance(self.background, LearnedConfig):
+            rows, columns = self.background.ground_grid
+            height, width = self.image_shape[:2]
+            checks.require(
+                rows <= height and columns <= width,
+                self.background,
+                "ground_grid",
+                f"at most {height},{width}, the canvas",
+            )
             size, channels = self.background.ground_code_size, self.image_shape[2]
             if size < channels:
                 raise InputError(
@@ -329,15 +349,13 @@ class AIRConfig:
         """K: `proposals`, or that of the config if None.
 
         Raises:
-          InputError: if it is not a whole number of at least 0, or above 0 for a model
-            without proposals.
+          InputError: if it is out of range, or above 0 for a model without proposals.
         """
         own = getattr(self.inference, "proposals", 0)
         number = own if proposals is None else proposals
-        if not checks.is_int(number) or number < 0:
+        if not checks.is_int(number) or not 0 <= number <= MAX_PROPOSALS:
             raise InputError(
-                f"is {number!r}; expected a whole number of at least 0",
-                field="proposals",
+                f"is {number!r}; expected 0 to {MAX_PROPOSALS}", field="proposals"
             )
         if number and not own:
             raise InputError(

@@ -49,7 +49,12 @@ def gradient_variance(
             )
             loss = tf.reduce_mean(result.bound.loss)
         gradients = tape.gradient(loss, variables)
-        return tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+        # The bound has no gradient for the masks of 3D scenes.
+        known = [
+            tf.zeros_like(variable) if one is None else one
+            for one, variable in zip(gradients, variables, strict=True)
+        ]
+        return tf.concat([tf.reshape(one, [-1]) for one in known], axis=0)
 
     mean = square = 0.0
     for i in range(_DRAWS):
