@@ -4,12 +4,10 @@
     python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
     python scripts/benchmark.py --step    (or --scaling)
     python scripts/benchmark.py --serving --export_dir=exports/air
-    python scripts/benchmark.py --edge --model_dir=runs/mnist
-    python scripts/benchmark.py --explanations --model_dir=runs/mnist
+    python scripts/benchmark.py --edge --model_dir=runs/mnist    (or --explanations)
 
---reliability trains with seeds 0, 1, ... and reports every one; --objectives does so
-with every objective, and measures the variance of their gradients. Interrupted, both
-resume. Run nothing else meanwhile: times would be too long.
+--reliability trains with seeds 0, 1, ...; --objectives does so with every objective,
+and measures gradient variances. Both resume. Run nothing else meanwhile, for the times.
 """
 
 import importlib
@@ -37,9 +35,7 @@ flags.adopt_module_key_flags(run_flags)
 for mode, text in _MODES.items():
     flags.DEFINE_boolean(mode, False, text)
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train, from 0 on.", lower_bound=1)
-flags.DEFINE_float(
-    "success_accuracy", 0.99, "For --reliability: what a seed must reach.", 0.0, 1.0
-)
+flags.DEFINE_float("success_accuracy", 0.99, "What a seed must reach.", 0.0, 1.0)
 flags.DEFINE_string("output_dir", None, "Folder for runs and results of training.")
 flags.DEFINE_string("export_dir", None, "Folder that export.py wrote, for --serving.")
 
@@ -51,36 +47,26 @@ def main(argv: list[str]) -> None:
     if len(chosen) != 1:
         modes, found = "`, `".join(_MODES), " and ".join(chosen) or "none"
         raise InputError(f"expected one of `{modes}`; found {found}")
-    if chosen[0] == "serving":
+    mode = chosen[0]
+    if mode == "serving":
         cli.require("export_dir", "a folder of export.py")
         from air_tf.deployment.serving_config import require_serving_api
 
         require_serving_api()
-        _print("serving_load", "serving", flags.FLAGS.export_dir)
-    elif chosen[0] == "edge":
+        _print("serving_load", mode, flags.FLAGS.export_dir)
+    elif mode in ("edge", "explanations"):
         cli.require("model_dir", "the folder of a run")
         from air_tf.runs import RunDir
 
-        run = RunDir(flags.FLAGS.model_dir)
-        _print("edge_speed", "edge", run, data_dir=flags.FLAGS.data_dir)
-    elif chosen[0] == "explanations":
-        cli.require("model_dir", "the folder of a run")
-        from air_tf.runs import RunDir
-
-        _print(
-            "explanations",
-            "explanations",
-            RunDir(flags.FLAGS.model_dir),
-            dataset=flags.FLAGS.dataset,
-            max_objects=flags.FLAGS.max_objects,
-            data_dir=flags.FLAGS.data_dir,
-        )
-    elif chosen[0] == "step":
-        _print("step_speed", "step", run_flags.run_config())
-    elif chosen[0] == "scaling":
-        _print("step_scaling", "scaling", run_flags.run_config())
+        names = ("dataset", "max_objects") if mode == "explanations" else ()
+        options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
+        module = {"edge": "edge_speed"}.get(mode, mode)
+        _print(module, mode, RunDir(flags.FLAGS.model_dir), **options)
+    elif mode in ("step", "scaling"):
+        module = {"step": "step_speed", "scaling": "step_scaling"}[mode]
+        _print(module, mode, run_flags.run_config())
     else:
-        _train(chosen[0])
+        _train(mode)
 
 
 def _print(module: str, name: str, *args: Any, **kwargs: Any) -> None:

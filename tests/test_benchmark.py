@@ -131,7 +131,7 @@ def test_a_seed_that_diverges_is_a_failure_and_not_the_end(
     assert summary["num_successes"] == 0 and summary["num_seeds"] == 2
     assert summary["seeds"]["1"]["diverged"] == "diverged by step 10"
     row = _rows((tmp_path / "reliability.md").read_text())["1"]
-    assert row == ["0.00%", "0.00%", "diverged", "", "", "never", "never", ""]
+    assert row == ["0.00%", "0.00%", "diverged", "", "", "", "never", "never", ""]
 
 
 def test_wilson_interval_of_all_successes(config, tmp_path, monkeypatch):
