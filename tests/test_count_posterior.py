@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from air_tf.model import distributions
 from air_tf.model.air import AIR
+from air_tf.model.likelihood import count_bounds
 from air_tf.objectives.count_posterior import (
-    count_bounds,
     count_loss,
     without_count_gradient,
 )

@@ -12,8 +12,8 @@ from air_tf.errors import InputError
 from air_tf.images import batches
 from air_tf.model import proposals
 from air_tf.model.air import AIR
+from air_tf.model.likelihood import count_bounds
 from air_tf.model.proposals import Explained, bounds_of_means
-from air_tf.objectives.count_posterior import count_bounds
 from air_tf.structs import NormalParams
 
 

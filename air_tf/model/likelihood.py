@@ -1,9 +1,10 @@
-"""The likelihood: log p(x | z) of images, given what is drawn."""
+"""The likelihood: log p(x | z) of images, given what is drawn, and bounds of counts."""
 
 import math
 
 import tensorflow as tf
 
+from air_tf.model import distributions
 from air_tf.structs import AIROutput, Densities
 
 
@@ -54,3 +55,18 @@ def prefix_log_likelihoods(
         ],
         axis=1,
     )
+
+
+def count_bounds(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
+    """E_n in nats, [B, T + 1].
+
+    Args:
+      output: of `AIR.call(images, sample=True)`, all T steps taken.
+      images: [B, H, W, C].
+      p: the generative model, from `Generative.densities`.
+    """
+    q = distributions.posterior(output.inference)
+    kl = q.where.kl_divergence(p.where_prior) + q.what.kl_divergence(p.what_prior)
+    kl = tf.pad(tf.cumsum(kl, axis=1), [[0, 0], [1, 0]])  # [B, T + 1]
+    log_likelihoods = prefix_log_likelihoods(output, images, p)
+    return log_likelihoods + tf.math.log_softmax(p.count_prior.logits) - kl

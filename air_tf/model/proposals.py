@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from air_tf.config import AIRConfig, DifferenceConfig
 from air_tf.model import distributions
-from air_tf.model.likelihood import prefix_log_likelihoods
+from air_tf.model.likelihood import count_bounds
 from air_tf.structs import AIROutput, Densities, NormalParams
 
 # Explains images [M, H, W, C] with the first steps at cells [M], int32.
@@ -52,17 +52,11 @@ def bounds_of_means(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Te
       images: [B, H, W, C].
       p: the generative model, from `Generative.densities`.
     """
-    q = distributions.posterior(output.inference)
     inference = output.inference
-    cost = (
-        q.where.kl_divergence(p.where_prior)
-        + q.what.kl_divergence(p.what_prior)
-        + _spread(inference.q_where_params, p.where_prior)
-        + _spread(inference.q_what_params, p.what_prior)
-    )
-    cost = tf.pad(tf.cumsum(cost, axis=1), [[0, 0], [1, 0]])  # [B, T + 1]
-    log_likelihoods = prefix_log_likelihoods(output, images, p)
-    return log_likelihoods + tf.math.log_softmax(p.count_prior.logits) - cost
+    lost = _spread(inference.q_where_params, p.where_prior)
+    lost += _spread(inference.q_what_params, p.what_prior)
+    lost = tf.pad(tf.cumsum(lost, axis=1), [[0, 0], [1, 0]])  # [B, T + 1]
+    return count_bounds(output, images, p) - lost
 
 
 def _spread(q: NormalParams, prior) -> tf.Tensor:

@@ -17,23 +17,8 @@ of the two, which does not vanish. This is the wake-phase loss of reweighted wak
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.model.likelihood import prefix_log_likelihoods
+from air_tf.model.likelihood import count_bounds
 from air_tf.structs import AIROutput, Densities
-
-
-def count_bounds(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
-    """E_n in nats, [B, T + 1].
-
-    Args:
-      output: of `AIR.call(images, sample=True)`, all T steps taken.
-      images: [B, H, W, C].
-      p: the generative model, from `Generative.densities`.
-    """
-    q = distributions.posterior(output.inference)
-    kl = q.where.kl_divergence(p.where_prior) + q.what.kl_divergence(p.what_prior)
-    kl = tf.pad(tf.cumsum(kl, axis=1), [[0, 0], [1, 0]])  # [B, T + 1]
-    log_likelihoods = prefix_log_likelihoods(output, images, p)
-    return log_likelihoods + tf.math.log_softmax(p.count_prior.logits) - kl
 
 
 def count_loss(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
