@@ -108,7 +108,7 @@ class Additive:
     def prefix_canvases(
         self, ground: tf.Tensor, object_image: tf.Tensor, z_pres: tf.Tensor
     ) -> tf.Tensor:
-        drawn = object_image * z_pres[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+        drawn = _present(object_image, z_pres)
         sums = tf.cumsum(drawn, axis=1)
         before = tf.zeros_like(sums[:, :1])
         return ground[:, tf.newaxis] + tf.concat([before, sums], axis=1)
@@ -193,12 +193,13 @@ class Alpha:
     def compose(
         self, ground: tf.Tensor, object_image: tf.Tensor, z_pres: tf.Tensor
     ) -> tf.Tensor:
-        return self.prefix_canvases(ground, object_image, z_pres)[:, -1]
+        *_, last = self._drawn(ground, _present(object_image, z_pres))
+        return last.canvas
 
     def prefix_canvases(
         self, ground: tf.Tensor, object_image: tf.Tensor, z_pres: tf.Tensor
     ) -> tf.Tensor:
-        layers = object_image * z_pres[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+        layers = _present(object_image, z_pres)
         canvases = [drawn.canvas for drawn in self._drawn(ground, layers)]
         return tf.stack(canvases, axis=1)
 
@@ -221,6 +222,11 @@ class Alpha:
 
     def segmentation(self, masks: tf.Tensor) -> tf.Tensor:
         return _most_seen(masks, ground=1.0 - tf.reduce_sum(masks, axis=1))
+
+
+def _present(object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
+    """Layers [B, T, H, W, L], 0 where there is no object."""
+    return object_image * z_pres[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
 def _most_seen(masks: tf.Tensor, *, ground: tf.Tensor) -> tf.Tensor:
