@@ -163,6 +163,29 @@ def test_better_explanations_replace_what_was_examined(air, images, gather):
     np.testing.assert_array_equal(trips, [1, 3, 1, 3, 1])
 
 
+@pytest.mark.parametrize("gain, replaced", [(-1.0, False), (1e-3, False), (0.2, True)])
+def test_rounding_replaces_no_explanation(air, images, monkeypatch, gain, replaced):
+    """The same objects in another order gain what rounding makes of them."""
+    p = air.generative.densities()
+    first = air(images)
+    air.proposals._usual_error.assign(-1.0)
+    bounds = iter([np.zeros((5, 4), np.float32), np.full((5, 4), gain, np.float32)])
+    monkeypatch.setattr(proposals, "bounds_of_means", lambda *_: next(bounds))
+    found, _ = air.proposals.improve(
+        first,
+        images,
+        p,
+        explain=lambda few, cells: first._replace(
+            object_image=first.object_image[:, ::-1]
+        ),
+        other_cells=lambda few, ground: tf.zeros([len(few), 1], tf.int32),
+        number=1,
+        gather=False,
+    )
+    best = first.object_image[:, ::-1] if replaced else first.object_image
+    np.testing.assert_array_equal(found.object_image, best)
+
+
 def test_the_most_probable_count_is_that_of_the_best_explanation(air, images):
     """The bounds of a count are the best of all explanations that have it."""
     output = air(images[:2])
