@@ -7,8 +7,9 @@ The folder holds
 - checkpoints/latest.weights.h5: weights and optimizer state, to resume from
 - checkpoints/best.weights.h5: weights with the best held-out ELBO
 - logs/: TensorBoard
-- model.keras, metrics.json, reconstructions.png, training_curve.png and
-  samples.png, written after the last training step
+- frames/: of the film, until the training ends
+- model.keras, metrics.json, reconstructions.png, training_curve.png, samples.png,
+  learning.gif and learning.png, written after the last training step
 """
 
 import contextlib
@@ -59,6 +60,9 @@ class RunDir:
         self.reconstructions = self.path / "reconstructions.png"
         self.training_curve = self.path / "training_curve.png"
         self.samples = self.path / "samples.png"
+        self.frames = self.path / "frames"
+        self.film = self.path / "learning.gif"
+        self.film_strip = self.path / "learning.png"
 
     def open(
         self, config: RunConfig, data_fingerprint: str | None, num_weights: int
@@ -111,6 +115,7 @@ class RunDir:
         probe = self.path / "write_test"
         try:
             self.latest.parent.mkdir(parents=True, exist_ok=True)
+            self.frames.mkdir(exist_ok=True)
             probe.write_text("")
             probe.unlink()
         except OSError as error:
@@ -253,6 +258,14 @@ class RunDir:
                 ]
             except (ValueError, TypeError, csv.Error) as error:
                 raise InputError(f"{self.metrics_csv} is damaged ({error})") from None
+
+    def frame(self, step: int) -> pathlib.Path:
+        """The frame of the film after so many steps."""
+        return self.frames / f"{step:09d}.png"
+
+    def read_frames(self) -> list[pathlib.Path]:
+        """Frames of the film in the order of steps; none after the training's end."""
+        return sorted(self.frames.glob("[0-9]*.png"))
 
     def write_metrics_csv(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with (

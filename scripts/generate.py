@@ -5,8 +5,9 @@ r"""Generates scenes, traverses and interpolates codes, and edits scenes.
         --num_objects=2 --fitted_where
 
 Writes scenes.npz and scenes.png, generated from the prior with p(n) as fitted to the
-training images. Also writes traversals.png, interpolation.png, editing.png and
-steps.png, which show variations of objects in the run's test images.
+training images. Also writes traversals.png, interpolation.png, editing.png, steps.png
+and attend.gif, which show variations of objects in the run's test images, and how they
+are found.
 """
 
 from absl import flags

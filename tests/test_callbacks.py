@@ -13,17 +13,23 @@ def _model(step):
     )
 
 
-def test_progress_bar_shows_what_fits_a_line(capsys):
-    bar = callbacks.ProgressBar()
+def test_progress_bar_shows_what_fits_a_line(capsys, monkeypatch):
+    """Steps 10 to 40 of 100 took 15 seconds: 30 are left."""
+    clock = iter([100.0, 115.0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    bar = callbacks.ProgressBar(100)
     bar.set_params({"verbose": 2, "epochs": 1, "steps": 1})
+    bar.set_model(_model(10))
     bar.on_train_begin()
     bar.on_epoch_begin(0)
+    bar.set_model(_model(40))
     logs = {"elbo": 1.5, "kl_what": 3.0, "mean_count": 1.0, "val_count_accuracy": 0.75}
     bar.on_train_batch_end(0, logs)
     bar.on_epoch_end(0, logs)
     shown = capsys.readouterr().out
     for text in ("elbo: 1.5", "mean_count: 1.0", "val_count_accuracy: 0.75"):
         assert text in shown
+    assert "seconds_left: 30.0" in shown
     assert "kl_what" not in shown
 
 

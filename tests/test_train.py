@@ -71,9 +71,18 @@ def test_a_run_leaves_what_it_promises(config, finished):
     assert {"python", "tensorflow", "keras"} <= set(written["versions"])
     assert run.read_metrics_json() == result.to_dict()
     assert result.num_images == 4 and result.split == "test"
-    for picture in (run.reconstructions, run.training_curve, run.samples):
+    for picture in (
+        run.reconstructions,
+        run.training_curve,
+        run.samples,
+        run.film_strip,
+    ):
         with Image.open(picture) as image:
             assert min(image.size) > 100
+    # Before training, and at every evaluation.
+    with Image.open(run.film) as film:
+        assert film.n_frames == 5
+    assert not run.frames.exists()
     assert run.best.exists() and run.latest.exists()
     assert list(run.logs.glob("events.*"))
     with open(run.metrics_csv) as file:
@@ -114,6 +123,8 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert not (tmp_path / "parts" / "metrics.json").exists()
     keras.utils.set_random_seed(99)  # another process starts elsewhere
     train(config, tmp_path / "parts")
+    films = [tmp_path / part / "learning.gif" for part in ("whole", "parts")]
+    assert films[0].read_bytes() == films[1].read_bytes()
 
     for one, other in zip(
         _weights(tmp_path / "whole"), _weights(tmp_path / "parts"), strict=True

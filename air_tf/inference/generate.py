@@ -15,7 +15,7 @@ from air_tf.inference import variations
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
 from air_tf.structs import Scenes
-from air_tf.visualization import pictures
+from air_tf.visualization import film, pictures
 
 # Number of test images that variations are chosen from.
 _MAX_IMAGES = 1000
@@ -29,6 +29,7 @@ _FILES = {
     "interpolation.png": "interpolations between the codes of two objects",
     "editing.png": "scenes with an object moved, removed and duplicated",
     "steps.png": "the canvas after each attend step",
+    "attend.gif": "what is looked at, read, drawn and left, step by step",
 }
 
 
@@ -52,8 +53,9 @@ def generate_run(
     - interpolation.png: interpolations between the codes of two objects
     - editing.png: scenes with an object moved, removed and duplicated
     - steps.png: the canvas after each attend step
+    - attend.gif: what is looked at, read, drawn and left, step by step
 
-    The last four show objects in the run's test images.
+    The last five show objects in the run's test images.
 
     Args:
       run: a trained run.
@@ -141,3 +143,5 @@ def _save_variations(folder: pathlib.Path, air: AIR, images: np.ndarray) -> None
         variations.attend_steps(air, images, scenes),
         "Image, and the canvas after each attend step",
     )
+    with replacing(folder / "attend.gif") as path:
+        film.save_film(path, variations.attend_frames(air, images, scenes), 1500)

@@ -1,21 +1,24 @@
 """Variations of inferred scenes: changed codes, edited objects, attend steps.
 
-Each function returns the rows of a figure: canvases or glimpses by the row's label.
+Each function returns the rows of a figure, canvases or glimpses by the row's label, or
+the frames of a film.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from air_tf.inference.editing import SceneEditor
 from air_tf.inference.steps import canvases_by_step
 from air_tf.model.air import AIR
 from air_tf.model.pixels import to_float
 from air_tf.structs import Scenes
+from air_tf.visualization import film
 
 _TRAVERSALS, _PAIRS, _COLUMNS = 8, 6, 11
-_EDITED_SCENES, _SCENES_BY_STEP = 6, 8
+_EDITED_SCENES, _SCENES_BY_STEP, _SCENES_IN_FRAMES = 6, 8, 4
 # Codes are traversed from -3 to 3 standard deviations of the prior.
 _MAX_CODE = 3.0
 
@@ -105,10 +108,37 @@ def attend_steps(air: AIR, images: np.ndarray, scenes: Scenes) -> dict[str, np.n
     Returns:
       [1 + T, H, W, C] for each of at most 8 scenes: the image, then T canvases.
     """
-    chosen = np.argsort(-scenes.num_objects, kind="stable")[:_SCENES_BY_STEP]
-    subset = Scenes(*(field[chosen] for field in scenes))
+    chosen, subset = _with_most_objects(scenes, _SCENES_BY_STEP)
     by_step = canvases_by_step(air, subset)[:, 1:]
     return {
         f"image {i}": np.concatenate([to_float(images[i : i + 1]), canvases])
         for i, canvases in zip(chosen, by_step, strict=True)
     }
+
+
+def attend_frames(air: AIR, images: np.ndarray, scenes: Scenes) -> list[Image.Image]:
+    """Frames of the attend steps, for the 4 scenes with the most objects.
+
+    Args:
+      air: the model.
+      images: [N, H, W, C].
+      scenes: result of `AIR.infer` for these images.
+    """
+    chosen, subset = _with_most_objects(scenes, _SCENES_IN_FRAMES)
+    pixels = to_float(images[chosen])
+    number, steps = subset.z_where.shape[:2]
+    glimpses = air.attend.read_glimpses(
+        tf.repeat(pixels, steps, axis=0), tf.reshape(subset.z_where, [-1, 3])
+    )
+    return film.step_frames(
+        pixels.numpy(),
+        canvases_by_step(air, subset),
+        subset,
+        tf.reshape(glimpses, [number, steps, *glimpses.shape[1:]]).numpy(),
+    )
+
+
+def _with_most_objects(scenes: Scenes, most: int) -> tuple[np.ndarray, Scenes]:
+    """Indices of at most so many scenes, and these scenes."""
+    chosen = np.argsort(-scenes.num_objects, kind="stable")[:most]
+    return chosen, Scenes(*(field[chosen] for field in scenes))

@@ -20,8 +20,8 @@ from air_tf.files import replacing
 from air_tf.inference.explain import explain
 from air_tf.objectives.bound import TERMS
 from air_tf.runs import RunDir
-from air_tf.structs import ImageSet
-from air_tf.visualization import pictures
+from air_tf.structs import Explanation, ImageSet
+from air_tf.visualization import film, pictures
 
 # Fields of `Evaluation` for the progress bar, metrics.csv and TensorBoard.
 HELD_OUT = (
@@ -59,14 +59,26 @@ class Speed(keras.callbacks.Callback):
 
 
 class HeldOut(keras.callbacks.Callback):
-    """Evaluates on held-out images after every epoch; warns of collapses."""
+    """Evaluates on held-out images after every epoch; warns of collapses.
+
+    Attributes:
+      evaluation: the last one.
+      images: [8, H, W, C], the first ones.
+      found: what is inferred in them, before the first step or after an epoch.
+    """
 
     def __init__(self, images: ImageSet):
         super().__init__()
         self._images = images
         self.evaluation: Evaluation | None = None
+        self.images = images.images[:_NUM_PICTURES]
+        self.found: Explanation | None = None
+
+    def on_train_begin(self, logs=None):
+        self.found = explain(self.model.air, self.images)
 
     def on_epoch_end(self, epoch, logs=None):
+        self.found = explain(self.model.air, self.images)
         evaluation = self.evaluation = evaluate_model(
             self.model.air, self._images, proposals=0
         )
@@ -82,7 +94,12 @@ class HeldOut(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar, limited to figures that fit in a line of a terminal."""
+    """Keras' progress bar, limited to figures that fit in a line of a terminal.
+
+    Args:
+      steps: of the whole training, for the time that is left. Keras' own is that of
+        the epoch.
+    """
 
     _SHOWN = (
         "elbo",
@@ -92,11 +109,22 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
         "val_count_accuracy",
     )
 
+    def __init__(self, steps: int):
+        super().__init__()
+        self._steps = steps
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._start, self._first_step = time.monotonic(), _step(self.model)
+
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, self._shown(logs))
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, self._shown(logs))
+        step = _step(self.model)
+        elapsed = time.monotonic() - self._start
+        left = elapsed * (self._steps - step) / (step - self._first_step)
+        super().on_epoch_end(epoch, self._shown(logs) | {"seconds_left": round(left)})
 
     def _shown(self, logs):
         return {name: logs[name] for name in self._SHOWN if name in logs}
@@ -152,16 +180,16 @@ class Checkpoints(keras.callbacks.Callback):
 class Summaries(keras.callbacks.Callback):
     """Writes scalars, the histogram of counts, and pictures for TensorBoard."""
 
-    def __init__(self, run: RunDir, images: ImageSet, held_out: HeldOut):
+    def __init__(self, run: RunDir, held_out: HeldOut):
         super().__init__()
         self._writer = tf.summary.create_file_writer(str(run.logs))
-        self._images = images.images[:_NUM_PICTURES]
         self._held_out = held_out
 
     def on_epoch_end(self, epoch, logs=None):
         step = _step(self.model)
-        found = explain(self.model.air, self._images)
-        assert self._held_out.evaluation is not None  # `HeldOut` comes first
+        # `HeldOut` comes first.
+        assert self._held_out.evaluation is not None
+        assert self._held_out.found is not None
         counts = self._held_out.evaluation.num_objects_histogram
         with self._writer.as_default(step):
             for name, value in logs.items():
@@ -175,10 +203,39 @@ class Summaries(keras.callbacks.Callback):
             )
             tf.summary.image(
                 "input_with_boxes_and_reconstruction",
-                pictures.side_by_side(self._images, found),
+                pictures.side_by_side(self._held_out.images, self._held_out.found),
                 max_outputs=_NUM_PICTURES,
             )
         self._writer.flush()
+
+
+class Frames(keras.callbacks.Callback):
+    """Saves a frame of the film for each epoch, and one before the first step.
+
+    They are files, so that a run that resumes has those of its first part.
+    """
+
+    def __init__(self, run: RunDir, held_out: HeldOut):
+        super().__init__()
+        self._run = run
+        self._held_out = held_out
+
+    def on_train_begin(self, logs=None):
+        if _step(self.model) == 0:
+            self._save("before training")
+
+    def on_epoch_end(self, epoch, logs=None):
+        caption = f"step {_step(self.model)}"
+        accuracy = logs.get("val_count_accuracy")
+        if accuracy is not None:
+            caption += f": {accuracy:.1%} of held-out images are counted right"
+        self._save(caption)
+
+    def _save(self, caption: str) -> None:
+        assert self._held_out.found is not None  # `HeldOut` comes first
+        frame = film.look(self._held_out.images, self._held_out.found, caption)
+        with replacing(self._run.frame(_step(self.model))) as path:
+            frame.save(path, format="PNG")
 
 
 def _step(trainer) -> int:

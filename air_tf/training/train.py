@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import shutil
 import sys
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from PIL import Image
 
 from air_tf.config import RunConfig
 from air_tf.config.datasets import USER_SOURCES
@@ -28,7 +30,7 @@ from air_tf.training import callbacks
 from air_tf.training.batches import training_batches
 from air_tf.training.fit_priors import fit_priors
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
-from air_tf.visualization import pictures
+from air_tf.visualization import film, pictures
 
 # Test images among which wrong counts are searched for pictures.
 _MAX_SEARCHED = 1000
@@ -148,9 +150,10 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         callbacks.Speed(),
         held_out,
         log,
-        callbacks.Summaries(run, validation, held_out),
+        callbacks.Summaries(run, held_out),
+        callbacks.Frames(run, held_out),
         callbacks.Checkpoints(run, best),
-        callbacks.ProgressBar(),
+        callbacks.ProgressBar(settings.steps),
     ]
     every = settings.steps_per_evaluation
     num_epochs, remaining = divmod(settings.steps, every)
@@ -202,6 +205,7 @@ def _finish(
     with replacing(run.training_curve) as path:
         pictures.save_training_curve(path, rows)
     _save_reconstructions(air, run, test)
+    _save_film(run)
     with replacing(run.samples) as path:
         steps = config.model.max_objects
         rows_by_count = {"p(n)": generated_canvases(air, _NUM_SAMPLES)} | {
@@ -221,6 +225,17 @@ def _finish(
     )
     write_json(run.metrics_json, evaluation.to_dict())
     return evaluation
+
+
+def _save_film(run: RunDir) -> None:
+    frames = [Image.open(path) for path in run.read_frames()]
+    if not frames:
+        return  # interrupted after this
+    with replacing(run.film) as path:
+        film.save_film(path, frames)
+    with replacing(run.film_strip) as path:
+        film.save_strip(path, frames)
+    shutil.rmtree(run.frames)
 
 
 def _save_reconstructions(air: AIR | AIR3D, run: RunDir, test: ImageSet) -> None:

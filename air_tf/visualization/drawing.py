@@ -37,17 +37,20 @@ def to_picture_bytes(image: np.ndarray) -> bytes:
     return data.getvalue()
 
 
-def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
+def draw_boxes(
+    picture: Image.Image, boxes: np.ndarray, first_step: int = 0
+) -> Image.Image:
     """Draws boxes on a copy of a picture, coloured by attend step.
 
     Args:
       picture: of mode "RGB" and any size.
       boxes: [n, 4], (ymin, xmin, ymax, xmax) in [0, 1].
+      first_step: attend step of the first box.
     """
     picture = picture.copy()
     draw = ImageDraw.Draw(picture)
     line = max(1, min(picture.size) // 100)
-    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+    for step, (ymin, xmin, ymax, xmax) in enumerate(boxes, first_step):
         left, right = xmin * picture.width, xmax * picture.width - 1
         top, bottom = ymin * picture.height, ymax * picture.height - 1
         corners = (left, top, max(left, right), max(top, bottom))
