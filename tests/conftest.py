@@ -79,6 +79,16 @@ def absl_is_heard():
     logger.setLevel(min(logger.level, logging.WARNING))
 
 
+@pytest.fixture
+def eagerly():
+    """Without traces, which take longer than the few steps of some trainings."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def small_config():
     """A model of a few thousand weights."""
