@@ -73,19 +73,15 @@ def _process(command, address, log):
 def kserve_python(tmp_path_factory):
     """An environment with KServe that uses this environment's TensorFlow."""
     folder = tmp_path_factory.mktemp("kserve")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     (packages,) = folder.glob("lib/python*/site-packages")
     own = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "borrow.pth").write_text(f"import site; site.addsitedir({own!r})\n")
     python = folder / "bin" / "python"
+    # Putting a pip of its own there would take as long as installing.
     command = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "kserve>=0.15,<0.22",
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet"),
+        *("--no-compile", "kserve>=0.15,<0.22"),
     ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
