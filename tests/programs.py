@@ -9,10 +9,13 @@ import json
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
 
+# After which a program is killed, in seconds.
+_LIMIT = 300
 _SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 
 
@@ -60,6 +63,7 @@ def _serve():
 
 
 def _become(job):
+    signal.alarm(_LIMIT)
     for descriptor, file in enumerate([os.devnull, *job["files"]]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
     os.chdir(job["cwd"])
