@@ -15,6 +15,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import numpy as np
 import pytest
+from programs import Programs
 
 from air_tf.config import (
     AIR3DConfig,
@@ -43,6 +44,10 @@ _TRAINING_FILES = (
 )
 
 
+# They start first, after those that use `learnt_run`: one that started last would leave
+# the other process without work.
+_LONG_FILES = ("test_tabletop_deployment.py", *_TRAINING_FILES)
+
 # Fixtures that install packages.
 _ENVIRONMENTS = {"kserve", "kserve_python", "small_python"}
 
@@ -63,6 +68,11 @@ def pytest_collection_modifyitems(items):
         group = "learnt_run" if item.path in learnt else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
 
+    def place(item):
+        return item.path not in learnt, item.path.name not in _LONG_FILES
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def seed():
@@ -77,6 +87,16 @@ def absl_is_heard():
     logger = logging.getLogger("absl")
     logger.disabled, logger.propagate = False, True
     logger.setLevel(min(logger.level, logging.WARNING))
+
+
+@pytest.fixture
+def eagerly():
+    """Without traces, which take longer than the few steps of some trainings."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +206,13 @@ def table_inference():
         )
 
     return random
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Runs the programs in `scripts/`."""
+    with Programs() as running:
+        yield running
 
 
 @pytest.fixture

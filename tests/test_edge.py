@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import shutil
 import subprocess
@@ -36,6 +37,15 @@ _ROOT = Path(__file__).parents[1]
 
 def _float32(air, **settings):
     return Conversion("float32", air.config.image_shape, 3, **settings)
+
+
+@pytest.fixture(scope="module")
+def learnt_run(learnt_run):
+    """Loads a model once: what one test traced need not be traced in the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((learnt_run, "load_model"), (convert_module, "in_float32")):
+            patch.setattr(owner, name, functools.cache(getattr(owner, name)))
+        yield learnt_run
 
 
 @pytest.fixture(scope="module")
@@ -366,17 +376,19 @@ def test_images_that_are_refused(converted):
 def small_python(tmp_path_factory):
     """An environment with the three packages of a device, and no TensorFlow."""
     folder = tmp_path_factory.mktemp("device")
-    venv.create(folder, with_pip=True)
+    # Putting a pip of its own there would take as long as installing.
+    venv.create(folder)
     # A copy, since pip leaves its traces where it builds.
     source = folder / "source"
     shutil.copytree(_ROOT / "air_tf", source / "air_tf")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(_ROOT / name, source)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     for packages in (["numpy", "Pillow", "ai-edge-litert"], ["--no-deps", source]):
         result = subprocess.run([*pip, *packages], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-    return folder / "bin" / "python"
+    return python
 
 
 def test_edge_predict_without_tensorflow(

@@ -35,6 +35,28 @@ def copied(exported, tmp_path):
     return tmp_path / "air"
 
 
+@pytest.fixture
+def quickly(exported, monkeypatch):
+    """Exports the graph of `exported` again, without the wait until it is traced.
+
+    For tests of where the files go and what becomes of those that are there.
+    """
+
+    class Module:
+        def __init__(self, air, max_objects):
+            pass
+
+        def signatures(self):
+            return ["serving_default", "reconstruct", "decode", "serve_image_bytes"]
+
+    def save(module, folder, *, signatures):
+        graph = shutil.ignore_patterns("assets.extra")
+        shutil.copytree(exported / "1", folder, ignore=graph, dirs_exist_ok=True)
+
+    monkeypatch.setattr(export_module, "ServingModule", Module)
+    monkeypatch.setattr(tf.saved_model, "save", save)
+
+
 def test_files(exported, learnt_run):
     names = {path.name for path in exported.iterdir()}
     assert names == {
@@ -84,7 +106,7 @@ def test_the_card_has_the_held_out_figures(exported, learnt_run):
     assert f"{learnt_run.read_config().training.steps} training steps of" in card
 
 
-def test_versions_are_added_and_never_replaced(learnt_run, copied):
+def test_versions_are_added_and_never_replaced(learnt_run, copied, quickly):
     (copied / "batching_parameters.pbtxt").write_text("max_batch_size { value: 8 }\n")
     assert export(learnt_run, copied).name == "2"
     assert export(learnt_run, copied, version=7, max_objects=5).name == "7"
@@ -116,7 +138,7 @@ def test_other_folders_are_refused_and_left_alone(learnt_run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "other"}
 
 
-def test_a_folder_that_cannot_be_written(learnt_run, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written(learnt_run, quickly, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"air: can't be written to \(Not a dir"):
         export(learnt_run, tmp_path / "file" / "air")
@@ -178,7 +200,7 @@ def test_an_incomplete_version_is_refused(copied):
 
 
 def test_a_version_that_another_export_writes_meanwhile(
-    learnt_run, tmp_path, monkeypatch
+    learnt_run, quickly, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(export_module, "_versions_in", lambda base: [])
     export(learnt_run, tmp_path / "air")
@@ -187,7 +209,7 @@ def test_a_version_that_another_export_writes_meanwhile(
     assert not list((tmp_path / "air").glob(".new-*"))
 
 
-def test_leftovers_of_a_killed_export_are_removed(learnt_run, copied):
+def test_leftovers_of_a_killed_export_are_removed(learnt_run, copied, quickly):
     for name, age in ((".new-old", 7200), (".new-recent", 60)):
         (copied / name).mkdir()
         os.utime(copied / name, (time.time() - age,) * 2)

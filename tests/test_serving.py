@@ -73,19 +73,15 @@ def _process(command, address, log):
 def kserve_python(tmp_path_factory):
     """An environment with KServe that uses this environment's TensorFlow."""
     folder = tmp_path_factory.mktemp("kserve")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     (packages,) = folder.glob("lib/python*/site-packages")
     own = next(path for path in sys.path if path.endswith("site-packages"))
     (packages / "borrow.pth").write_text(f"import site; site.addsitedir({own!r})\n")
     python = folder / "bin" / "python"
+    # Putting a pip of its own there would take as long as installing.
     command = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "kserve>=0.15,<0.22",
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet"),
+        *("--no-compile", "kserve>=0.15,<0.22"),
     ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -110,6 +106,12 @@ def kserve(kserve_python, exported, tmp_path_factory):
 @pytest.fixture(scope="module")
 def emulator(exported):
     with Emulator(exported) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def batching_emulator(exported):
+    with Emulator(exported, batching=True) as server:
         yield f"127.0.0.1:{server.port}"
 
 
@@ -339,36 +341,33 @@ _VAST = tf.make_tensor_proto(0.0, shape=[10_000, 500, 500, 1])
         ({"image": _VAST}, {}, "INVALID_ARGUMENT", "too large"),
     ],
 )
-@pytest.mark.parametrize("batching", [False, True])
-def test_requests_that_are_refused(exported, batching, inputs, how, code, words):
-    with Emulator(exported, batching=batching) as server:
-        address = f"127.0.0.1:{server.port}"
-        with pytest.raises(grpc.RpcError) as error:
-            _predict(address, inputs, **how)
-        assert error.value.code() == grpc.StatusCode[code]
-        assert words in error.value.details()
-        assert _predict(address, {"image": _IMAGE}).outputs["num_objects"]
+@pytest.mark.parametrize("server", ["emulator", "batching_emulator"])
+def test_requests_that_are_refused(request, server, inputs, how, code, words):
+    address = request.getfixturevalue(server)
+    with pytest.raises(grpc.RpcError) as error:
+        _predict(address, inputs, **how)
+    assert error.value.code() == grpc.StatusCode[code]
+    assert words in error.value.details()
+    assert _predict(address, {"image": _IMAGE}).outputs["num_objects"]
 
 
-def test_batches_are_answered_apart(exported, held_out_scenes, learnt_run):
+def test_batches_are_answered_apart(batching_emulator, held_out_scenes, learnt_run):
     """Good and bad requests at the same time: each gets its own answer."""
     images = held_out_scenes[0][:60].astype(np.float32) / 255
     wanted = learnt_run.load_model().infer(images, batch_size=1)
-    with Emulator(exported, batching=True) as server:
-        address = f"127.0.0.1:{server.port}"
 
-        def ask(i):
-            if i % 6 == 5:
-                with pytest.raises(grpc.RpcError):
-                    _predict(address, {"image": images[i : i + 1, :40]})
-                return
-            outputs = _predict(address, {"image": images[i : i + 1]}).outputs
-            z_where = tf.make_ndarray(outputs["z_where"])
-            assert z_where.shape == (1, 3, 3)
-            np.testing.assert_allclose(z_where[0], wanted.z_where[i], atol=1e-5)
+    def ask(i):
+        if i % 6 == 5:
+            with pytest.raises(grpc.RpcError):
+                _predict(batching_emulator, {"image": images[i : i + 1, :40]})
+            return
+        outputs = _predict(batching_emulator, {"image": images[i : i + 1]}).outputs
+        z_where = tf.make_ndarray(outputs["z_where"])
+        assert z_where.shape == (1, 3, 3)
+        np.testing.assert_allclose(z_where[0], wanted.z_where[i], atol=1e-5)
 
-        with concurrent.futures.ThreadPoolExecutor(20) as pool:
-            list(pool.map(ask, range(60)))
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(ask, range(60)))
 
 
 def test_metadata_and_status(emulator):
@@ -391,24 +390,17 @@ def test_metadata_and_status(emulator):
 # The program.
 
 
-def _run(*flags, cwd):
-    return subprocess.run(
-        [sys.executable, _HERE.parent / "scripts" / "serving_client.py", *flags],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 @pytest.mark.parametrize("server, protocol", [("emulator", "grpc"), ("kserve", "rest")])
-def test_serving_client(server, protocol, request, tmp_path, pictures, held_out_scenes):
+def test_serving_client(
+    programs, server, protocol, request, tmp_path, pictures, held_out_scenes
+):
     (tmp_path / "a.png").write_bytes(pictures[1])
     (tmp_path / "bad.png").write_bytes(pictures[1][:50])
     address = request.getfixturevalue(server)
     flags = [f"--server={address}", f"--protocol={protocol}", "a.png", "bad.png"]
     to_files = protocol == "rest"
-    result = _run(*flags, *["--output_dir=out"] * to_files, cwd=tmp_path)
+    flags += ["--output_dir=out"] * to_files
+    result = programs.run("serving_client", *flags, cwd=tmp_path)
     assert result.returncode == 1
     assert "error: bad.png: " in result.stderr and "Traceback" not in result.stderr
     if to_files:
@@ -420,9 +412,10 @@ def test_serving_client(server, protocol, request, tmp_path, pictures, held_out_
     assert json.loads(answer)["count"] == held_out_scenes[1][1]
 
 
-def test_serving_client_without_server(tmp_path, pictures):
+def test_serving_client_without_server(programs, tmp_path, pictures):
     (tmp_path / "a.png").write_bytes(pictures[0])
-    result = _run(f"--server=127.0.0.1:{_free_port()}", "a.png", cwd=tmp_path)
+    server = f"--server=127.0.0.1:{_free_port()}"
+    result = programs.run("serving_client", server, "a.png", cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "UNAVAILABLE" in lines[0]

@@ -5,10 +5,7 @@ import csv
 import dataclasses
 import http.server
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import threading
 import types
 
@@ -488,18 +485,9 @@ def test_a_file_that_names_other_kinds_is_refused(converted, tmp_path):
 # The programs.
 
 
-def _run(program, *flags, cwd):
-    return subprocess.run(
-        [sys.executable, _SCRIPTS / f"{program}.py", *flags],
-        cwd=cwd,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_programs_give_the_same_answers(tabletop_run, converted, images, tmp_path):
+def test_programs_give_the_same_answers(
+    programs, tabletop_run, converted, images, tmp_path
+):
     """predict.py with the run, and edge_predict.py with the converted model."""
     for i, image in enumerate(images[-2:]):
         Image.fromarray(image).resize((64, 64)).save(tmp_path / f"{i}.png")
@@ -510,7 +498,7 @@ def test_programs_give_the_same_answers(tabletop_run, converted, images, tmp_pat
         ("edge_predict", f"--model={converted['float32']}"),
     ):
         flags = (model, f"--output_dir={program}", "0.png", "wide.png", "1.png")
-        result = _run(program, *flags, cwd=tmp_path)
+        result = programs.run(program, *flags, cwd=tmp_path)
         assert result.returncode == 1 and "Traceback" not in result.stderr
         assert "error: wide.png: 64x48 pixels; expected" in result.stderr
         folder = tmp_path / program

@@ -135,7 +135,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         assert one["step"] == other["step"] and one["val_elbo"] == other["val_elbo"]
 
 
-def test_a_folder_of_colour_pictures(small_config, tmp_path, capsys):
+def test_a_folder_of_colour_pictures(small_config, eagerly, tmp_path):
     (tmp_path / "pictures").mkdir()
     rng = np.random.default_rng(0)
     for i in range(12):
@@ -152,9 +152,11 @@ def test_a_folder_of_colour_pictures(small_config, tmp_path, capsys):
     assert RunDir(tmp_path / "run").load_model().config.image_shape == (12, 18, 3)
 
 
-def test_more_objects_than_steps_are_warned_of(config, tmp_path, caplog):
+def test_more_objects_than_steps_are_warned_of(config, eagerly, tmp_path, caplog):
     model = dataclasses.replace(config.model, max_objects=1)
-    train(dataclasses.replace(config, model=model), tmp_path / "run")
+    training = dataclasses.replace(config.training, steps=1)
+    config = dataclasses.replace(config, model=model, training=training)
+    train(config, tmp_path / "run")
     assert "hold up to 2 objects, but `max_objects` is 1" in caplog.text
 
 

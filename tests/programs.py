@@ -1,0 +1,76 @@
+"""Runs the programs in `scripts/`, each in a process of its own.
+
+Importing TensorFlow takes most of the time of a short program. Here one process has
+imported it, and a fork of that process runs the program, as `python PROGRAM.py` would:
+with its own arguments, folder, output, errors and exit status.
+"""
+
+import json
+import os
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+
+# After which a program is killed, in seconds.
+_LIMIT = 300
+_SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
+
+
+class Programs:
+    """The process that forks, from `with` to its end."""
+
+    def __enter__(self):
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+        self._server = subprocess.Popen(
+            [sys.executable, __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_):
+        self._server.stdin.close()
+        self._server.wait()
+
+    def run(self, program, *flags, cwd):
+        """A `subprocess.CompletedProcess`, with what it wrote as text."""
+        command = [str(_SCRIPTS / f"{program}.py"), *map(str, flags)]
+        with tempfile.TemporaryDirectory() as folder:
+            files = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
+            job = {"command": command, "cwd": str(cwd), "files": [*map(str, files)]}
+            print(json.dumps(job), file=self._server.stdin, flush=True)
+            status = self._server.stdout.readline()
+            written = [file.read_text("utf-8") for file in files]
+        return subprocess.CompletedProcess(command, int(status), *written)
+
+
+def _serve():
+    import keras  # noqa: F401  # with TensorFlow
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        number = os.fork()
+        if not number:
+            _become(job)
+            return
+        _, status = os.waitpid(number, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _become(job):
+    signal.alarm(_LIMIT)
+    for descriptor, file in enumerate([os.devnull, *job["files"]]):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
+    os.chdir(job["cwd"])
+    sys.argv = job["command"]
+    sys.path[0] = str(_SCRIPTS)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve()
