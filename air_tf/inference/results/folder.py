@@ -143,7 +143,8 @@ class ResultsFolder:
         for path in rois:
             write_rois(path, answer, objects.labels)
         with replacing(overlay) as temporary:
-            draw_outlines(to_shown(picture), objects.labels).save(temporary)
+            shown = draw_outlines(to_shown(picture), objects.labels)
+            shown.save(temporary, compress_level=1)  # Of large pictures: fast.
         write_json(file, answer)
         return file
 
