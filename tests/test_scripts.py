@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 _SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
@@ -80,6 +81,7 @@ def test_predict(programs, workplace):
         "predict",
         "--model_dir=run",
         "--output_dir=out",
+        "--label_images",
         "a.png",
         "broken.png",
         "b.png",
@@ -101,6 +103,8 @@ def test_predict(programs, workplace):
             np.testing.assert_allclose(pixels, expected)
         with Image.open(workplace / "out" / f"{name}.png") as drawn:
             assert drawn.size == size
+        labels = tifffile.imread(workplace / "out" / "labels" / f"{name}.tif")
+        assert labels.shape == size[::-1] and labels.max() <= answer["count"]
     assert not (workplace / "out" / "broken.json").exists()
     again = programs.run(
         "predict", "--model_dir=run", "--output_dir=out", "a.png", cwd=workplace
@@ -227,6 +231,11 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         ["--num_samples is given; expected nothing without --bound=iwae"],
     ),
     ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is given"]),
+    (
+        "predict",
+        ["--model_dir=run", "--label_images", "a.png"],
+        ["--output_dir is missing; expected a folder for label images"],
+    ),
     (
         "evaluate",
         ["--model_dir=run", "--output=none/e.json"],
