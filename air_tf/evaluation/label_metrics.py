@@ -191,6 +191,14 @@ class PictureScore(NamedTuple):
         )
 
 
+def match_boxes(
+    true: np.ndarray, found: np.ndarray, *, min_iou: float = 0.5
+) -> Detections:
+    """Compares the boxes of a label image with the true ones, see `score_labels`."""
+    iou = box_iou(label_boxes(true), label_boxes(found))
+    return Detections(*iou.shape, int((match(iou, min_iou) >= 0).sum()))
+
+
 def score_labels(
     true: np.ndarray,
     found: np.ndarray,
