@@ -196,7 +196,7 @@ def match_boxes(
 ) -> Detections:
     """Compares the boxes of a label image with the true ones, see `score_labels`."""
     iou = box_iou(label_boxes(true), label_boxes(found))
-    return Detections(*iou.shape, int((match(iou, min_iou) >= 0).sum()))
+    return _detections(match(iou, min_iou) >= 0, iou)
 
 
 def score_labels(
@@ -219,9 +219,15 @@ def score_labels(
     totals = []
     for iou in (box_iou(label_boxes(true), label_boxes(found)), mask_iou(true, found)):
         hit = match(iou, min_iou) >= 0
-        totals.append(Detections(*iou.shape, int(hit.sum())))
+        totals.append(_detections(hit, iou))
         groups.append(np.bincount(neighbours[hit], minlength=most_neighbours + 1))
-    return PictureScore(*totals, np.stack(groups, axis=1))
+    boxes, masks = totals
+    return PictureScore(boxes, masks, np.stack(groups, axis=1))
+
+
+def _detections(hit: np.ndarray, iou: np.ndarray) -> Detections:
+    true, found = iou.shape
+    return Detections(true=true, found=found, matched=int(hit.sum()))
 
 
 def _consecutive(labels: np.ndarray) -> tuple[int, np.ndarray]:

@@ -130,8 +130,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             npz = folder / f"{config.name}.npz"
             if npz.exists():
                 return lambda names: originals.read_npz(npz, names, config.size)
-        paths = [_in_folder(folder, archive) for archive in config.archives]
-        if None in paths:
+        paths = _in_folder(folder, config.archives)
+        if paths is None:
             paths = _download(dl_manager, config.archives)
         files = {}
         for archive, path in zip(config.archives, paths, strict=True):
@@ -179,14 +179,20 @@ def pictures_of(config: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def _in_folder(folder: pathlib.Path | None, archive: Archive) -> pathlib.Path | None:
-    """The archive, or the folder with its files, in a folder; None if there is none."""
+def _in_folder(
+    folder: pathlib.Path | None, archives: tuple[Archive, ...]
+) -> list[pathlib.Path] | None:
+    """The archives, or the folders with their files; None if one is not in `folder`."""
     if folder is None:
         return None
-    for path in (folder / archive.file, folder / archive.name):
-        if path.exists():
-            return path
-    return None
+    paths = []
+    for archive in archives:
+        ways = folder / archive.file, folder / archive.name
+        found = [path for path in ways if path.exists()]
+        if not found:
+            return None
+        paths.append(found[0])
+    return paths
 
 
 def _download(

@@ -236,7 +236,7 @@ METHODS = {
             "threshold": (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.17, 0.25, 0.35),
             "overlap": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         },
-        {"min_sigma": 3, "max_sigma": 10, "threshold": 0.1, "overlap": 0.5},
+        {"min_sigma": 3, "max_sigma": 10, "threshold": 0.12, "overlap": 0.5},
         {"overlap": 0.0},
     ),
 }

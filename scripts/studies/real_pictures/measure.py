@@ -84,8 +84,8 @@ class Store:
           name: of the method, which becomes that of two files.
           run: returns what it finds, and what else is to be kept, as JSON.
         """
-        stem = "".join(c if c.isalnum() else "_" for c in name)
-        file, labels_file = (self._folder / f"{stem}.{end}" for end in ("json", "npz"))
+        stem = "".join(c if c.isalnum() or c in "-." else "_" for c in name)
+        file, labels_file = (self._folder / f"{stem}{end}" for end in (".json", ".npz"))
         if not file.exists():
             found, details = run()
             with replacing(labels_file) as path:

@@ -27,11 +27,12 @@ def tune(
     start: Mapping[str, float],
     natural: Mapping[str, float],
 ) -> Tuned:
-    """Maximises an objective over a grid, by a pattern search.
+    """Maximises an objective over a grid, one setting at a time.
 
     One setting after the other walks along its values as long as one of the next two
-    is better; this is repeated until no walk improves the objective (Hooke and Jeeves
-    1961). All combinations of seven settings would take weeks.
+    is better; this is repeated until no walk improves the objective. All combinations
+    of seven settings would take weeks. A better combination of which several settings
+    differ at once may be missed.
 
     Args:
       objective: of settings.
