@@ -9,6 +9,7 @@ pictures, which show other fields. Times are measured in this process: nothing e
 should run on the machine. Run the same command again to resume.
 """
 
+import importlib.util
 import pathlib
 
 from absl import flags
@@ -48,6 +49,10 @@ def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
     cli.require("output_dir", "a folder for the results")
     size = _object_size(flags.FLAGS.object_size)
+    if importlib.util.find_spec("skimage") is None:
+        raise InputError(
+            "scikit-image is not installed; expected pip install '.[pictures]'"
+        )
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from studies.real_pictures import compare, tables
 
