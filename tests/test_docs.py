@@ -95,7 +95,7 @@ def test_every_program_is_documented(flags_of):
 @pytest.mark.parametrize("page", _PAGES, ids=_name)
 def test_commands_name_what_exists(page, flags_of):
     from air_tf.config import INFERENCES, OBJECTIVES, PRESETS
-    from air_tf.config.datasets import BUILDERS, USER_SOURCES
+    from air_tf.config.datasets import BUILDERS, REAL_PICTURES, USER_SOURCES
 
     known = {"preset": PRESETS, "inference": INFERENCES, "objective": OBJECTIVES}
     for program, *words in _commands(page):
@@ -110,7 +110,7 @@ def test_commands_name_what_exists(page, flags_of):
                 assert value in known[name], f"{program} --{name}={value}"
             if name == "dataset":
                 dataset, _, form = value.partition("/")
-                assert dataset in (*BUILDERS, *USER_SOURCES), value
+                assert dataset in (*BUILDERS, *REAL_PICTURES, *USER_SOURCES), value
                 assert not form or form in _forms(dataset), value
 
 

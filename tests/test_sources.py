@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from air_tf.config import DataConfig
-from air_tf.config.datasets import BUILDERS, USER_SOURCES
+from air_tf.config.datasets import BUILDERS, REAL_PICTURES, USER_SOURCES
 from air_tf.data import origins, sources, sprites
 from air_tf.data.multi_mnist import Builder
 from air_tf.data.scenes import SPLITS
@@ -115,7 +115,8 @@ def test_manual_dir_of_scenes_that_need_none(tmp_path):
 
 def test_every_dataset_is_registered():
     folders = pathlib.Path(sources.__file__).parent.glob("*/*_dataset_builder.py")
-    assert sorted(path.parent.name for path in folders) == sorted(BUILDERS)
+    names = sorted(path.parent.name for path in folders)
+    assert names == sorted((*BUILDERS, *REAL_PICTURES))
     assert set(USER_SOURCES.values()) < {f.name for f in dataclasses.fields(DataConfig)}
 
 

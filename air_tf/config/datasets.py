@@ -10,5 +10,8 @@ BUILDERS = (
     "tetrominoes",
     "tabletop",
 )
+# Real pictures with labels, in the same folders. They measure, and no run is trained on
+# them by name.
+REAL_PICTURES = ("nuclei",)
 # Sources of the user's own images: the field of `DataConfig` that holds the path.
 USER_SOURCES = {"file": "data_file", "folder": "image_dir"}

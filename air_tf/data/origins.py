@@ -68,8 +68,8 @@ def fetch(
     builder = tfds.builder(origin.name, data_dir=data_dir)
     if builder.data_path.exists():
         return
-    if manual_dir is None:
-        _require_network(origin)
+    if manual_dir is None and (error := network_error(origin.host)) is not None:
+        raise InputError(_no_download(origin, error))
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
@@ -98,14 +98,15 @@ def _check_files(origin: Origin, folder: str) -> None:
         )
 
 
-def _require_network(origin: Origin) -> None:
-    """Fails at once if there is no network; TFDS would retry for minutes."""
+def network_error(host: str) -> Exception | None:
+    """Why a host can't be reached, or None; TFDS would retry for minutes."""
     import requests
 
     try:
-        requests.head(origin.host, timeout=_NETWORK_SECONDS)
+        requests.head(host, timeout=_NETWORK_SECONDS)
     except requests.RequestException as error:
-        raise InputError(_no_download(origin, error)) from None
+        return error
+    return None
 
 
 def _no_download(origin: Origin, error: Exception) -> str:

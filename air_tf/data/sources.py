@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from absl import logging
 
 from air_tf.config import DataConfig
 from air_tf.config.checks import one_of
-from air_tf.config.datasets import BUILDERS, USER_SOURCES
+from air_tf.config.datasets import BUILDERS, REAL_PICTURES, USER_SOURCES
 from air_tf.data import origins, user_images
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, OutputError
@@ -66,6 +67,8 @@ def load_splits(
                 f"images; expected at least {MIN_USER_IMAGES} for training"
             )
         return {split: split_user_images(images, split) for split in splits}
+    if config.dataset.partition("/")[0] not in BUILDERS:
+        raise _unknown(config.dataset)
     builder = prepare(config.dataset, data_dir=data_dir)
     return {
         split: _read_split(builder, split, details=split in with_details)
@@ -131,11 +134,11 @@ def prepare(
     """Prepares a dataset, unless it is there already.
 
     Args:
-      dataset: one of `BUILDERS`, optionally with a configuration, as in
-        "multi_mnist/0-3".
+      dataset: one of `BUILDERS` or `REAL_PICTURES`, optionally with a configuration, as
+        in "multi_mnist/0-3".
       data_dir: of TFDS; its own default if omitted.
-      manual_dir: folder with the original files of the dataset that scenes are
-        composed of, used instead of a download.
+      manual_dir: folder with the original files of the dataset, or of the one that
+        scenes are composed of, used instead of a download.
 
     Returns:
       The TFDS builder, whose splits can be read.
@@ -145,9 +148,8 @@ def prepare(
       OutputError: if the dataset can't be written.
     """
     name, _, config = dataset.partition("/")
-    if name not in BUILDERS:
-        expected = one_of((*BUILDERS, *USER_SOURCES))
-        raise InputError(f"is {dataset!r}; expected {expected}", field="dataset")
+    if name not in (*BUILDERS, *REAL_PICTURES):
+        raise _unknown(dataset)
     import tensorflow_datasets as tfds
 
     tfds.display_progress_bar(False)
@@ -158,7 +160,8 @@ def prepare(
             f"{', '.join(builder_cls.builder_configs)}",
             field="dataset",
         )
-    if manual_dir is not None and builder_cls.ORIGIN is None:
+    real = name in REAL_PICTURES
+    if manual_dir is not None and not real and builder_cls.ORIGIN is None:
         raise InputError(
             f"is {manual_dir!r}; expected nothing with {name}, which uses no files",
             field="manual_dir",
@@ -166,13 +169,16 @@ def prepare(
     builder = builder_cls(data_dir=data_dir, config=config or None)
     if builder.data_path.exists():
         return builder
-    if builder.ORIGIN is not None:
+    if real:
+        _require_folder(manual_dir)
+    elif builder.ORIGIN is not None:
         origins.fetch(builder.ORIGIN, builder.data_dir_root, manual_dir)
-    logging.info("Composing the scenes of %s ...", builder.info.full_name)
+    logging.info("Preparing %s ...", builder.info.full_name)
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
-                compute_stats=tfds.download.ComputeStatsMode.SKIP
+                compute_stats=tfds.download.ComputeStatsMode.SKIP,
+                manual_dir=manual_dir if real else None,
             )
         )
     except OSError as error:
@@ -180,6 +186,17 @@ def prepare(
             f"{builder.data_path}: can't be written ({error.strerror or error})"
         ) from error
     return builder
+
+
+def _unknown(dataset: str) -> InputError:
+    expected = one_of((*BUILDERS, *USER_SOURCES))
+    return InputError(f"is {dataset!r}; expected {expected}", field="dataset")
+
+
+def _require_folder(manual_dir: str | None) -> None:
+    """TFDS would download what is not there."""
+    if manual_dir is not None and not os.path.isdir(manual_dir):
+        raise InputError(f"is {manual_dir!r}; expected a folder", field="manual_dir")
 
 
 def _read_split(
