@@ -6,6 +6,8 @@ channels of an object's layer, see `air_tf.model.composition`.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class NormalParams(NamedTuple):
     """Parameters of independent normal distributions."""
@@ -141,6 +143,25 @@ class Explanation(NamedTuple):
     num_objects: Any  # [B] int32, the most probable count
     boxes: Any  # [B, T, 4]: ymin, xmin, ymax, xmax in [0, 1]
     canvas: Any  # [B, H, W, C], the reconstruction
+
+
+class PictureObjects(NamedTuple):
+    """The objects of a picture of any size.
+
+    Attributes:
+      labels: [H, W] int32, 0 the ground, i + 1 the pixels of object i.
+      probability: [N] float32, that the object is there.
+      z_what: [N, D] float32, appearance codes.
+      count_low, count_high: interval of the number of objects (90 %).
+      count_probability: of N, the number of objects.
+    """
+
+    labels: np.ndarray
+    probability: np.ndarray
+    z_what: np.ndarray
+    count_low: int
+    count_high: int
+    count_probability: float
 
 
 class ImageSet(NamedTuple):

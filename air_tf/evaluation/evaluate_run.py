@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from air_tf.config import AIR3DConfig, DataConfig, RunConfig
+from air_tf.config import AIR3DConfig, DataConfig, PictureConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
 from air_tf.errors import InputError
@@ -115,13 +115,17 @@ def evaluate_run(
 def _with_data(config: RunConfig, data: Mapping[str, str]) -> RunConfig:
     if "dataset" not in data:
         data = {**dataclasses.asdict(config.data), **data}
-    return dataclasses.replace(config, data=DataConfig(**data))
+    chosen = DataConfig(**data)
+    pictures = config.pictures if chosen.dataset == "folder" else None
+    return dataclasses.replace(config, data=chosen, pictures=pictures)
 
 
 def _own_images(
     run: RunDir, config: RunConfig, split: str, shape: tuple[int, int, int]
 ) -> tuple[ImageSet, str]:
     """A split of the user's images if the run was trained on them, else all images."""
+    if config.pictures is not None and config.data.dataset == "folder":
+        return _own_windows(run, config, config.pictures, split, shape)
     everything = sources.load_user_images(
         config.data,
         image_shape=shape,
@@ -130,13 +134,32 @@ def _own_images(
     trained_on = sources.split_user_images(everything, "train")
     if sources.fingerprint(trained_on) == run.read_data_fingerprint():
         return sources.split_user_images(everything, split), split
+    _require_test(split)
+    return everything, "all"
+
+
+def _own_windows(
+    run: RunDir,
+    config: RunConfig,
+    settings: PictureConfig,
+    split: str,
+    shape: tuple[int, int, int],
+) -> tuple[ImageSet, str]:
+    """As `_own_images`, of a run that cuts windows from pictures."""
+    pictures = sources.load_pictures(config.data, settings)
+    if pictures.split("train").fingerprint() == run.read_data_fingerprint():
+        return sources.window_splits(pictures, [split], shape)[split], split
+    _require_test(split)
+    return sources.window_set(pictures, shape[:2]), "all"
+
+
+def _require_test(split: str) -> None:
     if split != "test":
         raise InputError(
             f"is {split!r}, but the run was not trained on these images; expected "
             "test, which evaluates all of them",
             field="split",
         )
-    return everything, "all"
 
 
 def _by(shape: tuple[int, ...]) -> str:

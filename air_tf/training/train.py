@@ -11,6 +11,7 @@ from absl import logging
 from air_tf.config import RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
+from air_tf.data.picture_windows import PictureSet, WindowSampler
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, TrainingDiverged
 from air_tf.evaluation.diagnosis import diagnose
@@ -25,7 +26,7 @@ from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
-from air_tf.training.batches import training_batches
+from air_tf.training.batches import training_batches, window_batches
 from air_tf.training.fit_priors import fit_priors
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 from air_tf.visualization import pictures
@@ -38,7 +39,11 @@ _NUM_FOR_GROUND, _MAX_GROUND_DIFFERENCE = 200, 0.05
 
 
 def train(
-    config: RunConfig, model_dir: str | os.PathLike, *, data_dir: str | None = None
+    config: RunConfig,
+    model_dir: str | os.PathLike,
+    *,
+    data_dir: str | None = None,
+    pictures: PictureSet | None = None,
 ) -> Evaluation:
     """Trains a model, or resumes its training, and evaluates it on test images.
 
@@ -49,6 +54,8 @@ def train(
         is replaced by the shape of the dataset's images.
       model_dir: the folder of the run, see `air_tf.runs`.
       data_dir: of TFDS; TFDS' default if omitted.
+      pictures: in memory, for a config with `pictures`; read from its folder if
+        omitted.
 
     Returns:
       The figures on test images, as in metrics.json.
@@ -60,18 +67,27 @@ def train(
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
     run = RunDir(model_dir)
-    splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
-    config = config.with_image_shape(splits["train"].images.shape[1:])
-    num = len(splits["train"].images)
-    if config.training.batch_size > num:
-        raise InputError(
-            f"is {config.training.batch_size}; expected at most {num}, the number of "
-            "training images",
-            field="batch_size",
-        )
-    fingerprint = None
-    if config.data.dataset in USER_SOURCES:
-        fingerprint = sources.fingerprint(splits["train"])
+    fingerprint, sampler = None, None
+    if config.pictures is not None:
+        pictures = pictures or sources.load_pictures(config.data, config.pictures)
+        config = dataclasses.replace(config, pictures=pictures.settings)
+        shape = config.model.image_shape
+        splits = sources.window_splits(pictures, SPLITS, shape)
+        fingerprint = pictures.split("train").fingerprint()
+        sampler = WindowSampler(pictures.split("train"), shape[:2])
+        del pictures
+    else:
+        splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
+        config = config.with_image_shape(splits["train"].images.shape[1:])
+        num = len(splits["train"].images)
+        if config.training.batch_size > num:
+            raise InputError(
+                f"is {config.training.batch_size}; expected at most {num}, the number "
+                "of training images",
+                field="batch_size",
+            )
+        if config.data.dataset in USER_SOURCES:
+            fingerprint = sources.fingerprint(splits["train"])
 
     air = make_model(config)
     run.open(config, fingerprint, air.count_params())
@@ -91,7 +107,7 @@ def train(
     # A copy, because `_fit` frees the array.
     prior_images = splits["train"].images[: config.training.num_prior_images].copy()
     with renderer_errors():
-        _fit(trainer, config, run, splits)
+        _fit(trainer, config, run, splits, sampler)
     air.load_weights(run.best)
     if isinstance(air, AIR3D):
         air.fit_count_prior(prior_images)
@@ -127,7 +143,13 @@ def _warn_about_counts(config: RunConfig, images: ImageSet) -> None:
         )
 
 
-def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
+def _fit(
+    trainer,
+    config: RunConfig,
+    run: RunDir,
+    splits: dict[str, ImageSet],
+    sampler: WindowSampler | None,
+) -> None:
     settings = config.training
     first_step = 0
     if run.latest.exists():
@@ -136,8 +158,10 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         logging.info(
             "Resuming %s after step %d of %d.", run.path, first_step, settings.steps
         )
-    # Frees the array after the copy to TensorFlow: two copies need too much memory.
-    images = tf.constant(splits.pop("train").images)
+    images = splits.pop("train").images
+    if sampler is None:
+        # Frees the array after the copy to TensorFlow: two copies need too much memory.
+        images = tf.constant(images)
     validation = splits["validation"].head(settings.num_validation_images)
     held_out = callbacks.HeldOut(validation)
     log = callbacks.MetricsCsv(run, first_step)
@@ -156,12 +180,15 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
     num_epochs, remaining = divmod(settings.steps, every)
 
     def fit(start: int, **epochs) -> None:
-        batches = training_batches(
-            images,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            first_step=start,
-        )
+        given: dict[str, int] = {
+            "batch_size": settings.batch_size,
+            "seed": settings.seed,
+            "first_step": start,
+        }
+        if sampler is None:
+            batches = training_batches(images, **given)
+        else:
+            batches = window_batches(sampler, **given)
         # Keras redraws the progress bar in place, which needs a terminal.
         verbose = 1 if sys.stdout.isatty() else 2
         trainer.fit(

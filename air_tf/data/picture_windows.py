@@ -1,0 +1,175 @@
+"""Windows of pictures of any size, for training and for its figures."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from air_tf.config.pictures import PictureConfig
+from air_tf.data.measure import measure, otsu
+from air_tf.data.picture_files import find_pictures, read_pixels
+from air_tf.data.prepare import padded, prepare
+from air_tf.errors import InputError
+from air_tf.structs import ImageSet
+
+# Fewer can't be split.
+_MIN_TO_SPLIT = 3
+# Windows of a split that are looked at as images.
+_MAX_WINDOWS = 10_000
+# Places that windows are put around, of one picture.
+_MAX_PLACES = 10_000
+
+
+def read_raw(path: str | os.PathLike, settings: PictureConfig) -> dict[str, np.ndarray]:
+    """Reads the pictures of a folder, by name. One that can't be read is named.
+
+    Raises:
+      InputError: if the folder holds no picture that can be read.
+    """
+    found = {}
+    for file in find_pictures([path]):
+        try:
+            found[file.name] = read_pixels(file, settings)
+        except InputError as error:
+            logging.warning("%s; the others are used", error)
+    if not found:
+        raise InputError(f"{path}: holds no picture that can be read")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSet:
+    """Prepared pictures in memory.
+
+    Attributes:
+      pictures: [h, w] uint8 each, as `prepare` returns them.
+      settings: that they were prepared with; nothing in it is left to be measured.
+    """
+
+    pictures: Sequence[np.ndarray]
+    settings: PictureConfig
+
+    @classmethod
+    def of(cls, raw: dict[str, np.ndarray], settings: PictureConfig) -> "PictureSet":
+        """Measures what the settings leave open, and prepares pictures.
+
+        Args:
+          raw: [H, W] each, by their names. One that is smaller than an object is named
+            in a warning and left out.
+          settings: how.
+
+        Raises:
+          InputError: if nothing is left, or nothing can be measured.
+        """
+        settings = measure(settings, list(raw.values()))
+        pictures = []
+        for name, pixels in raw.items():
+            try:
+                pictures.append(prepare(pixels, settings, what=name))
+            except InputError as error:
+                logging.warning("%s; the others are used", error)
+        if not pictures:
+            raise InputError(
+                f"is {settings.sizes}; expected a largest size that is smaller than "
+                "the pictures",
+                field="object_size",
+            )
+        return cls(pictures, settings)
+
+    def split(self, split: str) -> "PictureSet":
+        """A split: about 8 : 1 : 1, after a shuffle that is always the same.
+
+        No picture is in two splits, unless there are only one or two pictures: then
+        they are in each.
+        """
+        num = len(self.pictures)
+        if num < _MIN_TO_SPLIT:
+            return self
+        order = np.random.default_rng(0).permutation(num)
+        tenth = max(num // 10, 1)
+        rows = {
+            "test": order[:tenth],
+            "validation": order[tenth : 2 * tenth],
+            "train": order[2 * tenth :],
+        }[split]
+        return dataclasses.replace(self, pictures=[self.pictures[i] for i in rows])
+
+    def fingerprint(self) -> str:
+        """A hash of the pictures, to recognise them wherever the folder is."""
+        digest = hashlib.sha256()
+        for picture in self.pictures:
+            digest.update(repr(picture.shape).encode())
+            digest.update(np.ascontiguousarray(picture).data)
+        return digest.hexdigest()
+
+
+class WindowSampler:
+    """Cuts windows at random places.
+
+    Args:
+      pictures: to cut from. Those smaller than a window are padded, see `padded`.
+      shape: (h, w) of the windows.
+
+    Attributes:
+      shape: as given.
+      num_windows: windows that would cover all pictures without overlap.
+    """
+
+    def __init__(self, pictures: PictureSet, shape: tuple[int, int]):
+        self.shape = shape
+        self._pictures = [padded(picture, shape) for picture in pictures.pictures]
+        self._anywhere = pictures.settings.anywhere_share
+        areas = np.array([picture.size for picture in self._pictures], float)
+        self._weights = areas / areas.sum()
+        self._places = [_places(picture) for picture in self._pictures]
+        self.num_windows = max(round(areas.sum() / (shape[0] * shape[1])), 1)
+
+    def windows(self, seed: Sequence[int], num: int) -> np.ndarray:
+        """Cuts windows; the same seed gives the same ones.
+
+        All places of all pictures are equally probable, but for a share of windows
+        that hold a pixel which differs from the ground.
+
+        Returns:
+          [num, h, w, 1] uint8.
+        """
+        rng = np.random.default_rng(seed)
+        height, width = self.shape
+        found = np.empty((num, height, width, 1), np.uint8)
+        chosen = rng.choice(len(self._pictures), num, p=self._weights)
+        anywhere = rng.random(num) < self._anywhere
+        for i, which in enumerate(chosen):
+            picture, places = self._pictures[which], self._places[which]
+            last = np.array(picture.shape) - self.shape
+            if anywhere[i] or not len(places):
+                top, left = rng.integers(last, endpoint=True)
+            else:
+                inside = places[rng.integers(len(places))]
+                first = inside - rng.integers(self.shape)
+                top, left = np.clip(first, 0, last)
+            found[i, ..., 0] = picture[top : top + height, left : left + width]
+        return found
+
+
+def _places(picture: np.ndarray) -> np.ndarray:
+    """Some pixels that differ from the ground, [N, 2]."""
+    threshold = otsu(picture.ravel() / 255.0) * 255.0
+    flat = np.flatnonzero(picture > threshold)
+    if len(flat) > _MAX_PLACES:
+        flat = np.random.default_rng(0).choice(flat, _MAX_PLACES, replace=False)
+    return np.stack(np.unravel_index(flat, picture.shape), axis=1)
+
+
+def window_set(pictures: PictureSet, shape: tuple[int, int]) -> ImageSet:
+    """Windows at random places, always the same: about as many as cover the pictures.
+
+    Args:
+      pictures: of a split.
+      shape: (h, w) of the windows.
+    """
+    sampler = WindowSampler(pictures, shape)
+    num = min(sampler.num_windows, _MAX_WINDOWS)
+    return ImageSet(images=sampler.windows([0], num))
