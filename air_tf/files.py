@@ -39,6 +39,14 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: str | os.PathLike) -> None:
+    """Deletes a file if it is there; raises OutputError if that fails."""
+    try:
+        pathlib.Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be deleted ({error.strerror})") from error
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a JSON file; raises OutputError if that fails."""
     with replacing(path) as temporary:
@@ -93,6 +101,27 @@ def make_output_dir(
             f"{folder} can't be made ({error.strerror})", field="output_dir"
         ) from None
     return folder
+
+
+def unique_names(
+    paths: Iterable[str | os.PathLike], taken: Iterable[str] = ()
+) -> list[str]:
+    """File names without suffix, made unique: the second `a` becomes `a_2`.
+
+    Args:
+      paths: of the files.
+      taken: names that none of them may get.
+    """
+    used, names = set(taken), []
+    for path in paths:
+        stem = name = pathlib.Path(path).stem
+        number = 2
+        while name in used:
+            name = f"{stem}_{number}"
+            number += 1
+        used.add(name)
+        names.append(name)
+    return names
 
 
 @contextlib.contextmanager

@@ -4,11 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from air_tf.errors import InputError, OutputError, ServerError
 from air_tf.inference import predict
 from air_tf.inference.printing import report_predictions
+from air_tf.inference.results.label_images import labels_of_scene
 from air_tf.structs import Scenes
 
 
@@ -111,6 +113,33 @@ def test_existing_files_are_refused_before_any_work(pictures, tmp_path):
     assert len([p for p in found if p.error is None]) == 2
 
 
+def test_label_images(pictures, tmp_path):
+    """An object that hides half of another one, on a canvas of 1 x 4 pixels."""
+    mask = np.zeros((1, 2, 1, 4))
+    mask[0, 0, 0] = [1.0, 0.7, 0.2, 0.0]
+    mask[0, 1, 0] = [0.0, 0.3, 0.5, 0.5]
+
+    def infer(path, picture):
+        return _scenes(2)._replace(mask=mask)
+
+    # The third pixel shows more of the second object than of the ground, 0.3; half of
+    # the last one is ground.
+    np.testing.assert_array_equal(
+        labels_of_scene(infer(None, None), height=1, width=4), [[1, 1, 2, 0]]
+    )
+    folder = tmp_path / "out"
+    list(predict.predict_files(infer, pictures, folder, label_images=True))
+    names = {path.name for path in (folder / "labels").iterdir()}
+    assert names == {"a.tif", "a_2.tif"}
+    # Stretched to the picture of 20 x 40 pixels.
+    labels = tifffile.imread(folder / "labels" / "a.tif")
+    assert labels.shape == (20, 40) and set(labels[:, 5]) == {1}
+    with pytest.raises(InputError, match=r"labels/a\.tif exists"):
+        (folder / "a.json").unlink()
+        (folder / "a.png").unlink()
+        predict.predict_files(infer, pictures[:1], folder, label_images=True)
+
+
 def test_errors_of_inference_and_of_writing(pictures, tmp_path, monkeypatch):
     def refused(path, picture):
         raise InputError("refused")
@@ -169,8 +198,9 @@ def test_needs_no_framework():
     """Edge devices have numpy and Pillow."""
     code = (
         "import sys; import air_tf.inference.printing, air_tf.visualization.drawing, "
-        "air_tf.data.user_images; "
-        "print({'tensorflow', 'keras', 'h5py', 'absl', 'scipy'} & set(sys.modules))"
+        "air_tf.data.user_images, air_tf.inference.results.folder; "
+        "print({'tensorflow', 'keras', 'h5py', 'absl', 'scipy', 'pandas', 'skimage', "
+        "'tifffile'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -10,14 +10,18 @@ from PIL import Image
 
 from air_tf.data.user_images import fit_picture, read_picture
 from air_tf.errors import InputError, OutputError
-from air_tf.files import make_output_dir, replacing, write_json
+from air_tf.extras import require_extra
+from air_tf.files import make_output_dir, replacing, unique_names, write_json
 from air_tf.images import check_aspect
+from air_tf.inference.results.label_images import labels_of_scene, write_label_image
 from air_tf.inference.tabletop import ObjectTable, describe_objects
 from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 from air_tf.visualization.drawing import draw_boxes
 
 Found = Scenes | TabletopScenes
 Infer = Callable[[str, Image.Image], Found]
+# Folder of label images, in that of the results.
+_LABELS = "labels"
 
 
 class Prediction(NamedTuple):
@@ -60,6 +64,7 @@ def predict_files(
     output_dir: str | os.PathLike | None = None,
     *,
     overwrite: bool = False,
+    label_images: bool = False,
 ) -> Iterator[Prediction]:
     """Predicts pictures, one at a time.
 
@@ -72,6 +77,8 @@ def predict_files(
         file for all pictures, objects.csv, written after the last picture. Nothing is
         written if omitted.
       overwrite: whether to replace existing files.
+      label_images: whether to write labels/NAME.tif into the folder, too, see
+        `labels_of_scene`. Needs scenes with masks.
 
     Returns:
       A lazy iterator of predictions in the order of `paths`. Each is returned after
@@ -84,13 +91,19 @@ def predict_files(
         iterator raises, before it writes any file, if that exists.
       OutputError: by the iterator, if objects.csv can't be written.
     """
-    names = _unique_names(paths)
+    names = unique_names(paths)
     folder = None
+    if label_images:
+        require_extra("pictures")
     if output_dir is not None:
         files = [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
+        files += [f"{_LABELS}/{name}.tif" for name in names if label_images]
         folder = make_output_dir(output_dir, files, overwrite=overwrite)
+        if label_images:
+            make_output_dir(folder / _LABELS)
     # In another function, so that the checks above run before the first `next`.
-    return _predict_all(infer, dict(zip(names, paths, strict=True)), folder, overwrite)
+    named = dict(zip(names, paths, strict=True))
+    return _predict_all(infer, named, folder, overwrite, label_images)
 
 
 def _predict_all(
@@ -98,6 +111,7 @@ def _predict_all(
     paths: dict[str, str],
     folder: pathlib.Path | None,
     overwrite: bool,
+    label_images: bool,
 ) -> Iterator[Prediction]:
     """As `predict_files`; `paths` by the names of their files, without suffix."""
     if folder is None:
@@ -106,7 +120,8 @@ def _predict_all(
         return
     table = ObjectTable(folder, overwrite=overwrite)
     for name, path in paths.items():
-        yield _predict(infer, path, folder / f"{name}.json", table)
+        labels = folder / _LABELS / f"{name}.tif" if label_images else None
+        yield _predict(infer, path, folder / f"{name}.json", table, labels)
     table.write()
 
 
@@ -115,10 +130,12 @@ def _predict(
     path: str,
     file: pathlib.Path | None = None,
     table: ObjectTable | None = None,
+    labels: pathlib.Path | None = None,
 ) -> Prediction:
     try:
         picture = read_picture(path)
-        answer = describe(path, picture, infer(path, picture))
+        found = infer(path, picture)
+        answer = describe(path, picture, found)
     except (InputError, OutputError) as error:
         return Prediction(path, None, None, error)
     if file is None or table is None:
@@ -128,6 +145,10 @@ def _predict(
         with_boxes = draw_boxes(picture, np.array(answer["boxes"]))
         with replacing(file.with_suffix(".png")) as temporary:
             with_boxes.save(temporary)
+        if labels is not None:
+            scenes = found if isinstance(found, Scenes) else found.scenes
+            seen = labels_of_scene(scenes, picture.height, picture.width)
+            write_label_image(labels, seen)
         write_json(file, answer)
     except OutputError as error:
         return Prediction(path, None, None, error)
@@ -178,16 +199,3 @@ def _describe_codes(scenes: Scenes) -> dict[str, list]:
         "z_where": scenes.z_where[0, :count].tolist(),
         "z_what": scenes.z_what[0, :count].tolist(),
     }
-
-
-def _unique_names(paths: Sequence[str]) -> list[str]:
-    """File names without suffix, made unique: the second `a` becomes `a_2`."""
-    names: list[str] = []
-    for path in paths:
-        stem = name = pathlib.Path(path).stem
-        number = 2
-        while name in names:
-            name = f"{stem}_{number}"
-            number += 1
-        names.append(name)
-    return names

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 # Box colours by attend step, repeated after 6: red, green, blue, orange, purple, cyan.
 STEP_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")
@@ -55,3 +55,37 @@ def draw_boxes(picture: Image.Image, boxes: np.ndarray) -> Image.Image:
             corners, outline=STEP_COLOURS[step % len(STEP_COLOURS)], width=line
         )
     return picture
+
+
+def to_shown(picture: np.ndarray) -> Image.Image:
+    """Converts a picture of any range of values to one of mode "RGB".
+
+    Args:
+      picture: [H, W] or [H, W, C]. Its values are stretched, so that the darkest one in
+        a thousand becomes 0 and the brightest one in a thousand 255.
+    """
+    if picture.ndim == 2:
+        picture = picture[..., np.newaxis]
+    every = 1 + max(picture.shape) // 1000
+    low, high = np.percentile(picture[::every, ::every], (0.1, 99.9))
+    return to_picture((picture.astype(np.float32) - low) / ((high - low) or 1.0))
+
+
+def draw_outlines(picture: Image.Image, labels: np.ndarray) -> Image.Image:
+    """Draws the outer pixels of objects on a copy of a picture, coloured by label.
+
+    Args:
+      picture: of mode "RGB".
+      labels: [H, W] int, 0 for the ground.
+    """
+    border = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        differs = np.diff(labels, axis=axis) != 0
+        after, before = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
+        after[axis], before[axis] = (1, 0), (0, 1)
+        border |= np.pad(differs, after) | np.pad(differs, before)
+    border &= labels > 0
+    colours = np.array([ImageColor.getrgb(name) for name in STEP_COLOURS], np.uint8)
+    pixels = np.array(picture)
+    pixels[border] = colours[(labels[border] - 1) % len(colours)]
+    return Image.fromarray(pixels)
