@@ -12,10 +12,12 @@ BRIGHT, DARK = "bright", "dark"
 # Pixels of pictures with larger objects are averaged until the largest has this size.
 _LARGEST_IN_WINDOW = 40
 # Side of a window over the size of the largest object, and what it is a multiple of.
-_WINDOW, _MULTIPLE = 2.3, 8
-# A window of an object is larger than the object.
+_WINDOW, _MULTIPLE = 2.0, 8
+# The canvas is about twice as large as the largest object, and holds that many objects:
+# more attend steps cost training time.
+_MAX_OBJECTS = (4, 8)
+# z_where is the window of an object, which is larger than the object.
 _MARGIN = 1.2
-_MAX_OBJECTS = (4, 12)
 _MIN_GLIMPSE, _MAX_GLIMPSE = 12, 28
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -43,7 +44,7 @@ def measure(settings: PictureConfig, pictures: Sequence[np.ndarray]) -> PictureC
         return settings
     step = max(len(pictures) // _NUM_PICTURES, 1)
     sample = [shares(picture) for picture in pictures[::step][:_NUM_PICTURES]]
-    found = dict[str, object]()
+    found: dict[str, Any] = {}
     levels = settings.levels
     if levels is None:
         levels = found["levels"] = _measure_levels(sample)

@@ -143,7 +143,7 @@ class WindowSampler:
         anywhere = rng.random(num) < self._anywhere
         for i, which in enumerate(chosen):
             picture, places = self._pictures[which], self._places[which]
-            last = np.array(picture.shape) - self.shape
+            last = np.subtract(picture.shape, self.shape)
             if anywhere[i] or not len(places):
                 top, left = rng.integers(last, endpoint=True)
             else:

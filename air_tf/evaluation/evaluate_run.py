@@ -8,6 +8,7 @@ from typing import Any
 from air_tf.config import AIR3DConfig, DataConfig, PictureConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
+from air_tf.data.picture_windows import window_set
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.diagnosis import diagnose
@@ -150,7 +151,7 @@ def _own_windows(
     if pictures.split("train").fingerprint() == run.read_data_fingerprint():
         return sources.window_splits(pictures, [split], shape)[split], split
     _require_test(split)
-    return sources.window_set(pictures, shape[:2]), "all"
+    return window_set(pictures, shape[:2]), "all"
 
 
 def _require_test(split: str) -> None:

@@ -41,7 +41,8 @@ def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
     tail = (1.0 - _INTERVAL) / 2.0
     total = np.cumsum(probs)
     low = certain + int(np.searchsorted(total, tail, side="right"))
-    high = certain + int(min(np.searchsorted(total, 1.0 - tail), len(probs) - 1))
+    last = int(np.searchsorted(total, 1.0 - tail))
+    high = certain + min(last, len(probs) - 1)
     index = number - certain
     return CountInterval(
         min(low, number),

@@ -18,11 +18,9 @@ from air_tf.structs import PictureObjects, Scenes
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
 _BATCH = 64
-# How far an object's centre may lie outside of the cell of its window, over the size of
-# the largest object: two windows may disagree where it is.
-_TOLERANCE = 0.1
-# Overlap of windows over the size of the largest object.
-_OVERLAP = 1.0 + 2 * _TOLERANCE
+# How far an object's centre may lie outside of the cell of its window, in pixels: two
+# windows may disagree where it is.
+_TOLERANCE = 2.0
 # Share of the smaller of two objects of different windows from which on they are one.
 _SAME = 0.4
 # Smaller objects are none: diameter over the size of the smallest object.
@@ -87,7 +85,7 @@ def find_objects(
     size = picture.shape
     picture = padded(picture, shape)
     smallest, largest = settings.binned_sizes
-    overlap = min(_OVERLAP * largest, min(shape) - 1)
+    overlap = min(largest + 2 * _TOLERANCE, min(shape) - 1)
     grid = make_grid(picture.shape, shape, overlap=overlap)
     candidates: list[Candidate] = []
     missed: list[float] = []
@@ -101,7 +99,6 @@ def find_objects(
                 places,
                 grid,
                 number=number,
-                tolerance=_TOLERANCE * largest,
                 threshold=settings.mask_threshold,
             )
             missed += _missed(scenes, places, grid)
@@ -146,7 +143,6 @@ def _candidates(
     grid: Grid,
     *,
     number: int,
-    tolerance: float,
     threshold: float,
 ) -> Iterator[Candidate]:
     """The objects that belong to their windows, or nearly do.
@@ -156,7 +152,6 @@ def _candidates(
       places: of the windows.
       grid: of all windows.
       number: of the first of the windows.
-      tolerance: how far outside of its cell a centre may lie.
       threshold: of masks.
     """
     for i, (row, column) in enumerate(places):
@@ -174,7 +169,7 @@ def _candidates(
             centre = (top + (y0 + y1) / 2.0, left + (x0 + x1) / 2.0)
             at = np.array(centre)[:, np.newaxis]
             depth = float(np.min((at - cell) * [1.0, -1.0]))
-            if depth < -tolerance:
+            if depth < -_TOLERANCE:
                 continue
             part = (slice(y0, y1), slice(x0, x1))
             filled = np.where(inside[part], np.ceil(_LEVELS * mask[part]), 0.0)
