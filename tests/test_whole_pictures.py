@@ -52,9 +52,9 @@ def _components(windows, *, seed=None, sure=0.99):
         presence_probs=np.where(present, sure, 0.0),
         z_where=zeros,
         z_what=np.ones((num, _STEPS, 2)),
-        canvas=zeros,
+        canvas=windows / 255.0,
         mask=masks,
-        ground=zeros,
+        ground=np.zeros(windows.shape),
         num_trips=counts,
     )
 

@@ -61,7 +61,14 @@ class PictureConfig:
         "hold a pixel that differs from the ground.",
     )
     mask_threshold: float = setting(
-        0.5, "An object has the pixels that its mask fills by more than this."
+        0.5,
+        "An object has the pixels in which its mask is larger than this share of the "
+        "mask's largest value.",
+    )
+    min_contrast: float = setting(
+        0.15,
+        "Objects that differ less from the ground are none: the mean over their "
+        "pixels, of intensities from 0 to 1.",
     )
 
     def __post_init__(self):
@@ -86,7 +93,7 @@ class PictureConfig:
         if self.channel is not None:
             checks.require_int(self, "channel", 0)
         checks.require_int(self, "page", 0)
-        for name in ("anywhere_share", "mask_threshold"):
+        for name in ("anywhere_share", "mask_threshold", "min_contrast"):
             value = getattr(self, name)
             ok = checks.is_number(value) and 0 <= value <= 1
             checks.require(ok, self, name, "a number from 0 to 1")

@@ -175,8 +175,9 @@ PRESETS = {
             model=AIRConfig(
                 composition=AlphaConfig(),
                 background=ConstantConfig(),
-                likelihood_scale="learned",
+                likelihood_scale=0.1,
                 z_what_size=8,
+                decoder_units=(50,),
                 box_threshold=0.5,
             ),
             training=TrainingConfig(batch_size=32),

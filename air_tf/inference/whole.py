@@ -99,7 +99,7 @@ def find_objects(
                 places,
                 grid,
                 number=number,
-                threshold=settings.mask_threshold,
+                settings=settings,
             )
             missed += _missed(scenes, places, grid)
             number, code_size = number + len(places), scenes.z_what.shape[-1]
@@ -143,7 +143,7 @@ def _candidates(
     grid: Grid,
     *,
     number: int,
-    threshold: float,
+    settings: PictureConfig,
 ) -> Iterator[Candidate]:
     """The objects that belong to their windows, or nearly do.
 
@@ -152,16 +152,17 @@ def _candidates(
       places: of the windows.
       grid: of all windows.
       number: of the first of the windows.
-      threshold: of masks.
+      settings: what is an object.
     """
     for i, (row, column) in enumerate(places):
         top, left = int(grid.rows.starts[row]), int(grid.columns.starts[column])
         cell = np.array([grid.rows.cells[row], grid.columns.cells[column]])
+        light = (scenes.canvas[i] - scenes.ground[i]).mean(axis=-1)
         for t in range(int(scenes.num_objects[i])):
             mask = scenes.mask[i, t]
-            inside = mask > threshold
+            inside = mask > settings.mask_threshold * mask.max()
             rows, columns = inside.any(axis=1), inside.any(axis=0)
-            if not rows.any():
+            if not rows.any() or light[inside].mean() < settings.min_contrast:
                 continue
             y0, y1 = np.flatnonzero(rows)[[0, -1]] + [0, 1]
             x0, x1 = np.flatnonzero(columns)[[0, -1]] + [0, 1]
