@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from air_tf.config import PictureConfig
+from air_tf.data.filters import largest, smallest
 from air_tf.data.measure import measure, otsu
 from air_tf.data.picture_windows import PictureSet, WindowSampler
-from air_tf.data.prepare import prepare
+from air_tf.data.prepare import binned, prepare
 from air_tf.errors import InputError
 
 _LINEAR = PictureConfig(
@@ -62,44 +64,90 @@ def test_pictures_that_nothing_can_be_measured_in():
 
 
 def test_intensities_follow_the_formula():
-    settings = dataclasses.replace(_LINEAR, levels=(0.2, 0.6), knee=0.05)
-    pixels = np.tile(np.linspace(0, 1, 20, dtype=np.float32), (20, 1))
-    z = np.clip((pixels - 0.2) / 0.4, 0, 1)
-    wanted = 255 * np.log(1 + z / 0.05) / np.log(21)
-    np.testing.assert_allclose(prepare(pixels, settings, what="x"), wanted, atol=0.51)
-    dark = dataclasses.replace(settings, polarity="dark")
-    wanted = 255 * np.log(1 + (1 - z) / 0.05) / np.log(21)
-    np.testing.assert_allclose(prepare(pixels, dark, what="x"), wanted, atol=0.51)
+    """A spot on a ground, by scipy's filters."""
+    settings = dataclasses.replace(
+        _LINEAR, levels=(0.2, 0.9), knee=0.05, sharpening=0.5, contrast_floor=0.3
+    )
+    rng = np.random.default_rng(0)
+    x = np.clip(rng.normal(0.3, 0.02, (40, 50)), 0, 1).astype(np.float32)
+    x[10:18, 20:28] = 0.7
+    z = np.clip((x - 0.2) / 0.7, 0, 1)
+    for polarity in ("bright", "dark"):
+        z = z if polarity == "bright" else 1 - z
+        u = np.log(1 + z / 0.05) / np.log(21)
+        smooth, fine, coarse = (_gaussian(u, scale) for scale in (1.0, 0.7, 2.0))
+        b = _gaussian(ndimage.minimum_filter(smooth, 16, mode="nearest"), 4.0)
+        t = _gaussian(ndimage.maximum_filter(smooth, 16, mode="nearest"), 4.0)
+        y = (1.5 * fine - 0.5 * coarse - b) / np.maximum(t - b, 0.3)
+        s = np.clip((y - 0.15) / 0.7, 0, 1)
+        settings = dataclasses.replace(settings, polarity=polarity)
+        found = prepare(x, settings, what="x")
+        np.testing.assert_allclose(found, 255 * (3 * s**2 - 2 * s**3), atol=0.51)
+
+
+def _gaussian(x, scale):
+    return ndimage.gaussian_filter(x, scale, mode="nearest", truncate=3)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 7, 8, 32])
+def test_extremes_of_neighbourhoods(side):
+    x = np.random.default_rng(0).random((40, 25), np.float32)
+    wanted = ndimage.maximum_filter(x, side, mode="nearest")
+    np.testing.assert_array_equal(largest(x, side), wanted)
+    wanted = ndimage.minimum_filter(x, side, mode="nearest")
+    np.testing.assert_array_equal(smallest(x, side), wanted)
+
+
+def test_dim_and_bright_objects_become_alike_and_ground_stays_dark():
+    settings = dataclasses.replace(
+        _LINEAR, knee=0.15, sharpening=1.0, contrast_floor=0.2
+    )
+    picture = np.full((60, 120), 10, np.uint8)
+    picture[20:30, 20:30], picture[20:30, 80:90] = 60, 250
+    found = prepare(picture, settings, what="x")
+    assert found[22:28, 22:28].min() > 250 and found[22:28, 82:88].min() > 250
+    assert found[:15].max() == 0
+    empty = np.random.default_rng(0).integers(8, 13, (60, 120)).astype(np.uint8)
+    assert prepare(empty, settings, what="x").max() < 100
 
 
 def test_8_and_16_bits_become_the_same():
     pixels = _squares()
     wide = pixels.astype(np.uint16) * 257
-    np.testing.assert_array_equal(
-        prepare(pixels, _LINEAR, what="x"), prepare(wide, _LINEAR, what="x")
-    )
-    np.testing.assert_array_equal(prepare(pixels, _LINEAR, what="x"), pixels)
+    found = prepare(pixels, _LINEAR, what="x")
+    np.testing.assert_array_equal(prepare(wide, _LINEAR, what="x"), found)
 
 
-def test_pixels_are_averaged_in_strips_as_in_one_piece(monkeypatch):
-    settings = dataclasses.replace(_LINEAR, object_size=(30, 100))
-    assert settings.binning == 3
-    pixels = np.random.default_rng(0).random((301, 20_000), np.float32)
-    found = prepare(pixels, settings, what="x")  # 17 rows of squares at a time
-    assert found.shape == (101, 6667)
-    wanted = pixels[:300, :19_998].reshape(100, 3, 6666, 3).mean(axis=(1, 3))
-    np.testing.assert_allclose(found[:100, :6666], 255 * wanted, atol=0.51)
+@pytest.mark.parametrize("binning", [1, 3])
+def test_a_picture_is_prepared_in_strips_as_in_one_piece(binning, monkeypatch):
+    settings = dataclasses.replace(_LINEAR, object_size=(5, 33.4 * binning))
+    assert settings.binning == binning
+    pixels = np.random.default_rng(0).integers(0, 9, (1000, 101), np.uint8)
+    whole = prepare(pixels, settings, what="x")
+    assert whole.shape == (-(-1000 // binning), -(-101 // binning))
+    monkeypatch.setattr("air_tf.data.prepare._STRIP", 1)
+    np.testing.assert_array_equal(prepare(pixels, settings, what="x"), whole)
+
+
+def test_squares_of_pixels_are_averaged():
+    pixels = np.arange(30.0).reshape(5, 6)
+    found = binned(pixels, 2)
+    assert found.shape == (3, 3)
+    assert found[0, 0] == pixels[:2, :2].mean()
+    assert found[2, 1] == pixels[4, 2:4].mean()  # the last row is repeated
 
 
 def test_pictures_and_their_splits(caplog):
-    raw = {f"{i}.png": _squares(seed=i) for i in range(20)}
+    raw = {f"{i}.png": _squares(1 + i % 8, side=6 + i // 8) for i in range(20)}
     raw["small.png"] = np.zeros((9, 99), np.uint8)
     pictures = PictureSet.of(raw, _LINEAR)
     assert "small.png: has 99x9 pixels" in caplog.text
     parts = [pictures.split(name) for name in ("train", "validation", "test")]
     assert [len(part.pictures) for part in parts] == [16, 2, 2]
-    together = sorted(p.tobytes() for part in parts for p in part.pictures)
-    assert together == sorted(raw[f"{i}.png"].tobytes() for i in range(20))
+    prints = {part.fingerprint() for part in parts}
+    assert len(prints) == 3
+    pixels = [picture.tobytes() for part in parts for picture in part.pictures]
+    assert len(set(pixels)) == 20  # no picture is in two of them
     assert parts[0].fingerprint() == pictures.split("train").fingerprint()
     assert parts[0].fingerprint() != parts[1].fingerprint()
     few = dataclasses.replace(pictures, pictures=pictures.pictures[:3])

@@ -47,9 +47,19 @@ class PictureConfig:
         "1st and the 99.8th percentile of all training pictures.",
     )
     knee: float = setting(
-        0.05,
+        0.15,
         "Intensities z from 0 to 1 become log(1 + z / knee) / log(1 + 1 / knee), which "
         "brings dim and bright objects closer together. Large values change nothing.",
+    )
+    sharpening: float = setting(
+        1.0,
+        "How much of the difference between less and more blurred intensities is "
+        "added, which separates objects that touch.",
+    )
+    contrast_floor: float = setting(
+        0.2,
+        "Intensities are stretched to the range in the neighbourhood of the size of "
+        "the largest object, but at most by 1 over this: ground stays dark.",
     )
     channel: int | None = setting(
         None, "Channel to use, from 0 on. Default: the grey of all."
@@ -93,6 +103,9 @@ class PictureConfig:
         if self.channel is not None:
             checks.require_int(self, "channel", 0)
         checks.require_int(self, "page", 0)
+        checks.require_positive(self, "contrast_floor")
+        ok = checks.is_number(self.sharpening) and self.sharpening >= 0
+        checks.require(ok, self, "sharpening", "a number of at least 0")
         for name in ("anywhere_share", "mask_threshold", "min_contrast"):
             value = getattr(self, name)
             ok = checks.is_number(value) and 0 <= value <= 1

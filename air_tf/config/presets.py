@@ -172,19 +172,12 @@ PRESETS = {
     ),
     "pictures": Preset(
         RunConfig(
-            model=AIRConfig(
-                composition=AlphaConfig(),
-                background=ConstantConfig(),
-                likelihood_scale=0.1,
-                z_what_size=8,
-                decoder_units=(50,),
-                box_threshold=0.5,
-            ),
+            model=AIRConfig(likelihood_scale=0.15, box_threshold=0.5),
             training=TrainingConfig(batch_size=32),
         ),
-        "Pictures of any size, from which windows are cut: objects with masks, on a "
-        "ground of one grey in each window. Canvas, glimpses, T and p(z_where) follow "
-        "from --object_size.",
+        "Windows of pictures of any size, whose intensities are stretched until the "
+        "ground is black; canvas, glimpses, T and p(z_where) follow from "
+        "--object_size.",
     ),
     "primitives": Preset(
         _tabletop("primitives", _TRAINING_3D),
