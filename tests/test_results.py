@@ -310,9 +310,13 @@ def test_interrupted_work_goes_on(tmp_path, three, none):
     counts = pd.read_csv(tmp_path / "counts.csv")
     assert counts["image"].tolist() == ["b/a.png", "a/a.png"]
     # Regions are asked for later: a picture without them is not done.
-    assert not ResultsFolder(tmp_path, images, settings=_SETTINGS, rois=True).is_done(
-        "b/a.png"
-    )
+    with_rois = ResultsFolder(tmp_path, images, settings=_SETTINGS, rois=True)
+    assert not with_rois.is_done("b/a.png")
+    with_rois.add("b/a.png", *three)
+    assert with_rois.is_done("b/a.png") and (tmp_path / "rois" / "a.zip").exists()
+    # Without them, those of an earlier answer must not stay.
+    folder.add("b/a.png", *none)
+    assert not (tmp_path / "rois" / "a.zip").exists()
 
 
 def test_a_picture_that_changed_is_not_done(tmp_path, three):
@@ -361,8 +365,14 @@ def test_files_of_other_programs_are_refused(tmp_path):
 
 
 def test_pictures_are_never_replaced(tmp_path):
-    with pytest.raises(InputError, match=r"output_dir .* holds the pictures"):
-        ResultsFolder(tmp_path, [tmp_path / "a.png"], settings={}, overwrite=True)
+    (tmp_path / "labels").mkdir()
+    for image in (tmp_path / "a.png", tmp_path / "labels" / "a.tif"):
+        # Of pictures in memory, it is a name like others.
+        ResultsFolder(tmp_path, [image], settings={})
+        image.write_text("")
+        with pytest.raises(InputError, match=r"output_dir .* holds the picture .*/a\."):
+            ResultsFolder(tmp_path, [image], settings={}, overwrite=True)
+        image.unlink()
 
 
 @pytest.mark.parametrize("full", ["b.tif", "b.zip", "b.png", "b.json"])

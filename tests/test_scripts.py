@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 _SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
@@ -91,6 +92,7 @@ def test_predict(workplace):
         "predict",
         "--model_dir=run",
         "--output_dir=out",
+        "--label_images",
         "a.png",
         "broken.png",
         "b.png",
@@ -112,6 +114,8 @@ def test_predict(workplace):
             np.testing.assert_allclose(pixels, expected)
         with Image.open(workplace / "out" / f"{name}.png") as drawn:
             assert drawn.size == size
+        labels = tifffile.imread(workplace / "out" / "labels" / f"{name}.tif")
+        assert labels.shape == size[::-1] and labels.max() <= answer["count"]
     assert not (workplace / "out" / "broken.json").exists()
     again = _run(
         "predict", "--model_dir=run", "--output_dir=out", "a.png", cwd=workplace
@@ -238,6 +242,11 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         ["--num_samples is given; expected nothing without --bound=iwae"],
     ),
     ("predict", ["--model_dir=run", "--output_dir=out"], ["no picture is given"]),
+    (
+        "predict",
+        ["--model_dir=run", "--label_images", "a.png"],
+        ["--output_dir is missing; expected a folder for label images"],
+    ),
     (
         "evaluate",
         ["--model_dir=run", "--output=none/e.json"],

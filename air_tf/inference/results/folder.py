@@ -37,6 +37,7 @@ _SUMMARIES = _COUNTS, _OBJECTS, _COCO = "counts.csv", "objects.csv", "coco.json"
 # Of one picture. The answer is written last.
 _LABELS, _ROIS = "labels/{}.tif", "rois/{}.zip"
 _OVERLAY, _ANSWER = "{}.png", "{}.json"
+_PARTS = (_LABELS, _ROIS, _OVERLAY, _ANSWER)
 # Answers of pictures of these names would be files of all pictures.
 _TAKEN = ("results", "coco")
 # Raised when files change, so that those of two versions are not mixed.
@@ -79,15 +80,8 @@ class ResultsFolder:
             require_extra("imagej")
         self._folder = pathlib.Path(path)
         keys = list(dict.fromkeys(map(_key, images)))
-        if self._folder.resolve() in {
-            pathlib.Path(key).resolve().parent for key in keys
-        }:
-            # Outlines would replace them.
-            raise InputError(
-                f"{path} holds the pictures; expected another folder",
-                field="output_dir",
-            )
-        self._parts = (_LABELS, *([_ROIS] if rois else []), _OVERLAY, _ANSWER)
+        self._refuse_to_replace(keys)
+        self._parts = [part for part in _PARTS if rois or part != _ROIS]
         wanted = as_read_from_json({**_FORMAT, **settings})
         found, names = self._read_manifest()
         new = found != wanted
@@ -102,7 +96,7 @@ class ResultsFolder:
         files = [*(_SUMMARIES if new else []), *self._add_names(keys)]
         make_output_dir(path, files, overwrite=overwrite)
         for name in former:
-            files += [part.format(name) for part in (_LABELS, _ROIS, _OVERLAY, _ANSWER)]
+            files += [part.format(name) for part in _PARTS]
         for file in files:
             remove(self._folder / file)
         for part in self._parts:
@@ -146,8 +140,11 @@ class ResultsFolder:
         write_label_image(labels, objects.labels)
         for path in rois:
             write_rois(path, answer, objects.labels)
+        if not rois:  # There may be some of before the picture changed.
+            remove(self._folder / _ROIS.format(self._names[_key(image)]))
         with replacing(overlay) as temporary:
-            draw_outlines(to_shown(picture), objects.labels).save(temporary)
+            shown = draw_outlines(to_shown(picture), objects.labels)
+            shown.save(temporary, compress_level=1)  # Of large pictures: fast.
         write_json(file, answer)
         return file
 
@@ -160,6 +157,17 @@ class ResultsFolder:
         write_counts(self._folder / _COUNTS, self._answers())
         write_objects(self._folder / _OBJECTS, self._answers())
         write_coco(self._folder / _COCO, self._answers(), self._read_labels)
+
+    def _refuse_to_replace(self, keys: Iterable[str]) -> None:
+        """Raises InputError if pictures are where files are written or deleted."""
+        written = {(self._folder / part).parent.resolve() for part in _PARTS}
+        for picture in map(pathlib.Path, keys):
+            if picture.resolve().parent in written and picture.exists():
+                raise InputError(
+                    f"{self._folder} holds the picture {picture}; expected another "
+                    "folder",
+                    field="output_dir",
+                )
 
     def _read_manifest(self) -> tuple[dict[str, Any] | None, dict[str, str]]:
         """The settings of the results that are there, and their names by picture."""
