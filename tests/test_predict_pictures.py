@@ -123,10 +123,10 @@ def test_interrupted_work_goes_on(plate, tmp_path, monkeypatch):
         found, seen = _predict(plate, tmp_path / "out")
     assert "No space left" in str(found[3][2])
     assert json.loads((tmp_path / "out" / "a.json").read_text())["count"] == 1
-    # Of 40 x 80 pixels, each picture has 2 x 5 windows.
-    assert seen == 30
+    # Of 40 x 80 pixels, each picture has 2 x 4 windows.
+    assert seen == 24
     found, seen = _predict(plate, tmp_path / "out")
-    assert seen == 10 and [bool(answer) for _, answer, _ in found] == [
+    assert seen == 8 and [bool(answer) for _, answer, _ in found] == [
         True,
         True,
         False,
@@ -143,7 +143,7 @@ def test_results_of_another_model_are_refused(plate, tmp_path):
     with pytest.raises(InputError, match="holds results of other settings"):
         _predict(plate, tmp_path / "out", model={"model": "def"})
     _, seen = _predict(plate, tmp_path / "out", model={"model": "d"}, overwrite=True)
-    assert seen == 30
+    assert seen == 24
 
 
 def test_without_a_folder_nothing_is_written(plate, tmp_path):

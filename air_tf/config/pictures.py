@@ -12,7 +12,7 @@ BRIGHT, DARK = "bright", "dark"
 # Pixels of pictures with larger objects are averaged until the largest has this size.
 _LARGEST_IN_WINDOW = 40
 # Side of a window over the size of the largest object, and what it is a multiple of.
-_WINDOW, _MULTIPLE = 2.0, 8
+_WINDOW, _MULTIPLE = 1.5, 8
 # The canvas is about twice as large as the largest object, and holds that many objects:
 # more attend steps cost training time.
 _MAX_OBJECTS = (4, 8)
@@ -71,12 +71,12 @@ class PictureConfig:
         "hold a pixel that differs from the ground.",
     )
     mask_threshold: float = setting(
-        0.5,
+        0.25,
         "An object has the pixels in which its mask is larger than this share of the "
         "mask's largest value.",
     )
     min_contrast: float = setting(
-        0.15,
+        0.35,
         "Objects that differ less from the ground are none: the mean over their "
         "pixels, of intensities from 0 to 1.",
     )

@@ -172,7 +172,7 @@ PRESETS = {
     ),
     "pictures": Preset(
         RunConfig(
-            model=AIRConfig(likelihood_scale=0.15, box_threshold=0.5),
+            model=AIRConfig(z_what_size=8, decoder_units=(50,), likelihood_scale=0.2),
             training=TrainingConfig(batch_size=32),
         ),
         "Windows of pictures of any size, whose intensities are stretched until the "

@@ -21,7 +21,8 @@ _BATCH = 64
 # How far an object's centre may lie outside of the cell of its window, in pixels: two
 # windows may disagree where it is.
 _TOLERANCE = 2.0
-# Share of the smaller of two objects of different windows from which on they are one.
+# Share of the smaller of two objects of different windows from which on they are one,
+# and of an object in larger ones of its own window from which on it is a part of them.
 _SAME = 0.4
 # Smaller objects are none: diameter over the size of the smallest object.
 _SMALLEST = 0.5
@@ -85,7 +86,7 @@ def find_objects(
     size = picture.shape
     picture = padded(picture, shape)
     smallest, largest = settings.binned_sizes
-    overlap = min(largest + 2 * _TOLERANCE, min(shape) - 1)
+    overlap = min(largest + 2 * _TOLERANCE, min(shape) / 2)
     grid = make_grid(picture.shape, shape, overlap=overlap)
     candidates: list[Candidate] = []
     missed: list[float] = []
@@ -158,12 +159,10 @@ def _candidates(
         top, left = int(grid.rows.starts[row]), int(grid.columns.starts[column])
         cell = np.array([grid.rows.cells[row], grid.columns.cells[column]])
         light = (scenes.canvas[i] - scenes.ground[i]).mean(axis=-1)
-        for t in range(int(scenes.num_objects[i])):
-            mask = scenes.mask[i, t]
-            inside = mask > settings.mask_threshold * mask.max()
+        masks = scenes.mask[i, : int(scenes.num_objects[i])]
+        for t, inside in _objects(masks, light, settings):
+            mask = masks[t]
             rows, columns = inside.any(axis=1), inside.any(axis=0)
-            if not rows.any() or light[inside].mean() < settings.min_contrast:
-                continue
             y0, y1 = np.flatnonzero(rows)[[0, -1]] + [0, 1]
             x0, x1 = np.flatnonzero(columns)[[0, -1]] + [0, 1]
             # Of the box, which noise at the mask's border moves little.
@@ -184,6 +183,30 @@ def _candidates(
                 probability=float(scenes.presence_probs[i, t]),
                 z_what=scenes.z_what[i, t],
             )
+
+
+def _objects(
+    masks: np.ndarray, light: np.ndarray, settings: PictureConfig
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The numbers and pixels of what is an object of its own, largest first.
+
+    Args:
+      masks: [n, h, w], of one window.
+      light: [h, w], what objects add to the ground.
+      settings: what is an object.
+    """
+    largest = masks.max(axis=(1, 2), keepdims=True, initial=0.0)
+    pixels = masks > settings.mask_threshold * largest
+    areas = pixels.sum(axis=(1, 2))
+    taken = np.zeros(light.shape, bool)
+    for t in np.argsort(-areas, kind="stable"):
+        inside = pixels[t]
+        if not areas[t] or light[inside].mean() < settings.min_contrast:
+            continue
+        if (inside & taken).sum() > _SAME * areas[t]:
+            continue
+        taken |= inside
+        yield int(t), inside
 
 
 def _missed(
