@@ -100,7 +100,7 @@ class ObjectCounter(BaseEstimator):
         }
         if not pixels:
             raise InputError("is empty; expected pictures", field="images")
-        pictures = PictureSet.of(pixels, settings)
+        pictures = PictureSet.of(list(pixels), pixels.__getitem__, settings)
         config = _new_config(pictures.settings, _IN_MEMORY)
         changes = {"seed": self.seed}
         if self.steps is not None:

@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from air_tf.config import PictureConfig
 from air_tf.data.filters import largest, smallest
+from air_tf.data.known_counts import known_counts
 from air_tf.data.measure import measure, otsu
+from air_tf.data.picture_files import find_pictures
 from air_tf.data.picture_windows import PictureSet, WindowSampler
 from air_tf.data.prepare import binned, prepare
 from air_tf.errors import InputError
@@ -137,20 +140,35 @@ def test_squares_of_pixels_are_averaged():
     assert found[2, 1] == pixels[4, 2:4].mean()  # the last row is repeated
 
 
+def _set(raw, settings=_LINEAR):
+    """Of arrays by name; None is a picture that can't be read."""
+
+    def read(name):
+        if raw[name] is None:
+            raise InputError(f"{name}: broken")
+        return raw[name]
+
+    return PictureSet.of(list(raw), read, settings)
+
+
 def test_pictures_and_their_splits(caplog):
     raw = {f"{i}.png": _squares(1 + i % 8, side=6 + i // 8) for i in range(20)}
     raw["small.png"] = np.zeros((9, 99), np.uint8)
-    pictures = PictureSet.of(raw, _LINEAR)
+    raw["2.png"] = None
+    pictures = _set(raw)
+    assert "2.png: broken; the others are used" in caplog.text
     assert "small.png: has 99x9 pixels" in caplog.text
     parts = [pictures.split(name) for name in ("train", "validation", "test")]
-    assert [len(part.pictures) for part in parts] == [16, 2, 2]
+    assert [len(part.pictures) for part in parts] == [17, 1, 1]
     prints = {part.fingerprint() for part in parts}
     assert len(prints) == 3
     pixels = [picture.tobytes() for part in parts for picture in part.pictures]
-    assert len(set(pixels)) == 20  # no picture is in two of them
+    assert len(set(pixels)) == 19  # no picture is in two of them
     assert parts[0].fingerprint() == pictures.split("train").fingerprint()
     assert parts[0].fingerprint() != parts[1].fingerprint()
-    few = dataclasses.replace(pictures, pictures=pictures.pictures[:3])
+    few = dataclasses.replace(
+        pictures, pictures=pictures.pictures[:3], counts=pictures.counts[:3]
+    )
     assert [len(few.split(s).pictures) for s in ("train", "validation", "test")] == [
         1,
         1,
@@ -161,13 +179,13 @@ def test_pictures_and_their_splits(caplog):
 
 
 def test_objects_larger_than_all_pictures():
-    with pytest.raises(InputError, match=r"^object_size is \(4, 16\); expected a larg"):
-        PictureSet.of({"a": np.zeros((10, 10), np.uint8)}, _LINEAR)
+    with pytest.raises(InputError, match="no picture can be used; expected some that"):
+        _set({"a": np.zeros((10, 10), np.uint8)})
 
 
 def test_windows_depend_on_their_seed_alone():
     raw = {f"{i}": _squares(seed=i) for i in range(4)} | {"small": _squares()[:20]}
-    pictures = PictureSet.of(raw, _LINEAR)
+    pictures = _set(raw)
     one, other = (WindowSampler(pictures, (32, 32)) for _ in range(2))
     found = one.windows([7, 3], 50)
     assert found.shape == (50, 32, 32, 1) and found.dtype == np.uint8
@@ -180,7 +198,29 @@ def test_windows_depend_on_their_seed_alone():
 def test_empty_ground_does_not_drown_the_objects(share, least, most):
     """One object of 10 x 10 pixels in 128 x 128: hardly a window shows it by chance."""
     settings = dataclasses.replace(_LINEAR, anywhere_share=share)
-    pictures = PictureSet.of({"a": _squares(1)}, settings)
+    pictures = _set({"a": _squares(1)}, settings)
     found = WindowSampler(pictures, (16, 16)).windows([0], 400)
     shown = (found > 100).any(axis=(1, 2, 3)).mean()
     assert least <= shown <= most
+
+
+def test_known_counts(tmp_path):
+    """By names with and without suffix, and from label images."""
+    for name in ("a.png", "b.tif", "c.png", "d.png"):
+        Image.fromarray(_squares(2)).save(tmp_path / name)
+    labels = np.zeros((128, 128), np.uint8)
+    labels[3, 4], labels[5, 6:9] = 1, 7
+    Image.fromarray(labels).save(tmp_path / "c_labels.png")
+    table = tmp_path / "counts.csv"
+    table.write_text("image,count\na.png,3\nsomewhere/b, 12\n")
+    files = find_pictures([tmp_path])
+    assert [file.name for file in files] == ["a.png", "b.tif", "c.png", "d.png"]
+    assert known_counts(files) == [3, 12, 2, None]
+    pictures = PictureSet.of_folder(tmp_path, _LINEAR)
+    assert pictures.counts == [3, 12, 2, None]
+    table.write_text("image,count\na.png,3\nb.tif,-1\n")
+    with pytest.raises(InputError, match=r"counts.csv, line 3: count is '-1'; expect"):
+        known_counts(files)
+    table.write_text("name,count\n")
+    with pytest.raises(InputError, match=r"counts\.csv: lacks the columns image and"):
+        known_counts(files)

@@ -1,7 +1,7 @@
 """Measures what `PictureConfig` leaves open, in the pictures of a training."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from air_tf.data.picture_files import shares
 from air_tf.errors import InputError
 
 # Enough to measure sizes and intensities, spread over all pictures.
-_NUM_PICTURES, _NUM_PIXELS = 30, 100_000
+MEASURED, _NUM_PIXELS = 30, 100_000
 # Percentiles of intensities that become 0 and 1.
 _LEVELS = (1.0, 99.8)
 # Smaller components are noise, in pixels.
@@ -26,12 +26,12 @@ _LONGER = 1.25
 _SMALLEST_RANGE, _SMALLEST_SIZE, _BINS = 1.5, 4.0, 256
 
 
-def measure(settings: PictureConfig, pictures: Sequence[np.ndarray]) -> PictureConfig:
+def measure(settings: PictureConfig, pictures: Iterable[np.ndarray]) -> PictureConfig:
     """Fills in what is None, and says what was found.
 
     Args:
       settings: of the user.
-      pictures: [H, W] each, of the training, as `read_pixels` gives them.
+      pictures: [H, W] each, as `read_pixels` gives them; some of the training's.
 
     Returns:
       A copy of the settings in which nothing is None but perhaps `channel`.
@@ -42,8 +42,9 @@ def measure(settings: PictureConfig, pictures: Sequence[np.ndarray]) -> PictureC
     """
     if None not in (settings.object_size, settings.polarity, settings.levels):
         return settings
-    step = max(len(pictures) // _NUM_PICTURES, 1)
-    sample = [shares(picture) for picture in pictures[::step][:_NUM_PICTURES]]
+    sample = [shares(picture) for picture in pictures]
+    if not sample:
+        raise InputError("no picture can be read")
     found: dict[str, Any] = {}
     levels = settings.levels
     if levels is None:

@@ -1,15 +1,17 @@
 """Windows of pictures of any size, for training and for its figures."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
 from air_tf.config.pictures import PictureConfig
-from air_tf.data.measure import measure, otsu
+from air_tf.data.known_counts import known_counts
+from air_tf.data.measure import MEASURED, measure, otsu
 from air_tf.data.picture_files import find_pictures, read_pixels
 from air_tf.data.prepare import padded, prepare
 from air_tf.errors import InputError
@@ -23,61 +25,71 @@ _MAX_WINDOWS = 10_000
 _MAX_PLACES = 10_000
 
 
-def read_raw(path: str | os.PathLike, settings: PictureConfig) -> dict[str, np.ndarray]:
-    """Reads the pictures of a folder, by name. One that can't be read is named.
-
-    Raises:
-      InputError: if the folder holds no picture that can be read.
-    """
-    found = {}
-    for file in find_pictures([path]):
-        try:
-            found[file.name] = read_pixels(file, settings)
-        except InputError as error:
-            logging.warning("%s; the others are used", error)
-    if not found:
-        raise InputError(f"{path}: holds no picture that can be read")
-    return found
-
-
 @dataclasses.dataclass(frozen=True)
 class PictureSet:
     """Prepared pictures in memory.
 
     Attributes:
       pictures: [h, w] uint8 each, as `prepare` returns them.
+      counts: of each, the number of objects if it is known.
       settings: that they were prepared with; nothing in it is left to be measured.
     """
 
     pictures: Sequence[np.ndarray]
+    counts: Sequence[int | None]
     settings: PictureConfig
 
     @classmethod
-    def of(cls, raw: dict[str, np.ndarray], settings: PictureConfig) -> "PictureSet":
-        """Measures what the settings leave open, and prepares pictures.
+    def of_folder(
+        cls, path: str | os.PathLike, settings: PictureConfig
+    ) -> "PictureSet":
+        """Reads the pictures of a folder. One that can't be read is named.
+
+        Raises:
+          InputError: if the folder holds no picture that can be used.
+        """
+        files = find_pictures([path])
+        names = {str(file): file for file in files}
+        counts = dict(zip(names, known_counts(files), strict=True))
+        return cls.of(
+            list(names), lambda name: read_pixels(name, settings), settings, counts
+        )
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        read: Callable[[str], np.ndarray],
+        settings: PictureConfig,
+        counts: Mapping[str, int | None] | None = None,
+    ) -> "PictureSet":
+        """Measures what the settings leave open, and prepares pictures one by one.
 
         Args:
-          raw: [H, W] each, by their names. One that is smaller than an object is named
-            in a warning and left out.
+          names: of the pictures.
+          read: gives [H, W] for a name. A picture for which it raises InputError is
+            named in a warning and left out, as is one that is smaller than an object.
           settings: how.
+          counts: by names, known numbers of objects.
 
         Raises:
           InputError: if nothing is left, or nothing can be measured.
         """
-        settings = measure(settings, list(raw.values()))
-        pictures = []
-        for name, pixels in raw.items():
+        settings = measure(settings, _sample(names, read))
+        pictures, known = [], []
+        for name in names:
             try:
-                pictures.append(prepare(pixels, settings, what=name))
+                pictures.append(prepare(read(name), settings, what=name))
             except InputError as error:
                 logging.warning("%s; the others are used", error)
+                continue
+            known.append((counts or {}).get(name))
         if not pictures:
             raise InputError(
-                f"is {settings.sizes}; expected a largest size that is smaller than "
-                "the pictures",
-                field="object_size",
+                "no picture can be used; expected some that can be read and are larger "
+                "than the largest `object_size`"
             )
-        return cls(pictures, settings)
+        return cls(pictures, known, settings)
 
     def split(self, split: str) -> "PictureSet":
         """A split: about 8 : 1 : 1, after a shuffle that is always the same.
@@ -95,7 +107,11 @@ class PictureSet:
             "validation": order[tenth : 2 * tenth],
             "train": order[2 * tenth :],
         }[split]
-        return dataclasses.replace(self, pictures=[self.pictures[i] for i in rows])
+        return dataclasses.replace(
+            self,
+            pictures=[self.pictures[i] for i in rows],
+            counts=[self.counts[i] for i in rows],
+        )
 
     def fingerprint(self) -> str:
         """A hash of the pictures, to recognise them wherever the folder is."""
@@ -152,6 +168,13 @@ class WindowSampler:
                 top, left = np.clip(first, 0, last)
             found[i, ..., 0] = picture[top : top + height, left : left + width]
         return found
+
+
+def _sample(names: Sequence[str], read: Callable[[str], np.ndarray]) -> Iterator:
+    """Every so many pictures, without those that can't be read."""
+    for name in names[:: max(len(names) // MEASURED, 1)]:
+        with contextlib.suppress(InputError):
+            yield read(name)
 
 
 def _places(picture: np.ndarray) -> np.ndarray:

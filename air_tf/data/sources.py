@@ -12,7 +12,7 @@ from air_tf.config import DataConfig, PictureConfig
 from air_tf.config.checks import one_of
 from air_tf.config.datasets import BUILDERS, USER_SOURCES
 from air_tf.data import origins, user_images
-from air_tf.data.picture_windows import PictureSet, read_raw, window_set
+from air_tf.data.picture_windows import PictureSet, window_set
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, OutputError
 from air_tf.structs import ImageSet
@@ -120,7 +120,7 @@ def load_pictures(config: DataConfig, settings: PictureConfig) -> PictureSet:
             f"is {config.dataset!r}; expected folder, with pictures of any size",
             field="dataset",
         )
-    return PictureSet.of(read_raw(config.image_dir, settings), settings)
+    return PictureSet.of_folder(config.image_dir, settings)
 
 
 def window_splits(

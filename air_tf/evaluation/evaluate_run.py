@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from air_tf.config import AIR3DConfig, DataConfig, PictureConfig, RunConfig
+from air_tf.config import AIR3DConfig, DataConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
 from air_tf.data.picture_windows import window_set
@@ -14,6 +14,7 @@ from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
+from air_tf.evaluation.picture_counts import picture_figures
 from air_tf.evaluation.probe import labelled_codes, linear_probe
 from air_tf.evaluation.report import report
 from air_tf.files import replacing
@@ -68,8 +69,10 @@ def evaluate_run(
     shape = air.config.image_shape
     config = _with_data(run.read_config(), data or {})
     dataset = config.data.dataset
-    train = None
-    if dataset in USER_SOURCES:
+    train, whole = None, dict[str, Any]()
+    if config.pictures is not None:
+        images, split, whole = _own_windows(run, config.data, air, split)
+    elif dataset in USER_SOURCES:
         images, split = _own_images(run, config, split, shape)
     else:
         wanted = list(dict.fromkeys((split, "train")))
@@ -105,6 +108,7 @@ def evaluate_run(
             *(labelled_codes(air, part, max_objects) for part in (train, images))
         )
         added |= {f"probe_{name}": value for name, value in probe._asdict().items()}
+    added |= whole
     evaluation = dataclasses.replace(evaluation, **added, warnings=diagnose(evaluation))
     if report_file is not None:
         title = f"{run.path.resolve().name} on {dataset}, {split}"
@@ -125,8 +129,6 @@ def _own_images(
     run: RunDir, config: RunConfig, split: str, shape: tuple[int, int, int]
 ) -> tuple[ImageSet, str]:
     """A split of the user's images if the run was trained on them, else all images."""
-    if config.pictures is not None and config.data.dataset == "folder":
-        return _own_windows(run, config, config.pictures, split, shape)
     everything = sources.load_user_images(
         config.data,
         image_shape=shape,
@@ -140,18 +142,19 @@ def _own_images(
 
 
 def _own_windows(
-    run: RunDir,
-    config: RunConfig,
-    settings: PictureConfig,
-    split: str,
-    shape: tuple[int, int, int],
-) -> tuple[ImageSet, str]:
-    """As `_own_images`, of a run that cuts windows from pictures."""
-    pictures = sources.load_pictures(config.data, settings)
+    run: RunDir, config: DataConfig, air: AIR | AIR3D, split: str
+) -> tuple[ImageSet, str, dict[str, Any]]:
+    """As `_own_images`, of a run that cuts windows from pictures; and their figures."""
+    settings = run.read_config().pictures
+    assert settings is not None and isinstance(air, AIR)
+    pictures = sources.load_pictures(config, settings)
+    chosen = "all"
     if pictures.split("train").fingerprint() == run.read_data_fingerprint():
-        return sources.window_splits(pictures, [split], shape)[split], split
-    _require_test(split)
-    return window_set(pictures, shape[:2]), "all"
+        pictures, chosen = pictures.split(split), split
+    else:
+        _require_test(split)
+    windows = window_set(pictures, air.config.image_shape[:2])
+    return windows, chosen, picture_figures(air, pictures)
 
 
 def _require_test(split: str) -> None:

@@ -66,11 +66,7 @@ def find_objects(
     *,
     what: str = "picture",
 ) -> PictureObjects:
-    """Counts and locates the objects of a picture.
-
-    An object belongs to the window whose cell holds its centre, so that objects that a
-    window's border cuts are explained where they are whole. If two windows claim the
-    same pixels, the object nearer to the middle of its cell is kept.
+    """Prepares a picture, and counts and locates its objects, see `find_in_prepared`.
 
     Args:
       infer: the model.
@@ -79,10 +75,42 @@ def find_objects(
       shape: (h, w) of the canvas.
       what: name of the picture for messages and the progress bar.
 
+    Returns:
+      The objects; labels have the size of `pixels`.
+
     Raises:
       InputError: for a picture smaller than an object.
     """
     picture = prepare(pixels, settings, what=what)
+    found = find_in_prepared(infer, picture, settings, shape, what=what)
+    labels = _unbinned(found.labels, settings.binning, pixels.shape)
+    return found._replace(labels=labels)
+
+
+def find_in_prepared(
+    infer: Infer,
+    picture: np.ndarray,
+    settings: PictureConfig,
+    shape: tuple[int, int],
+    *,
+    what: str = "picture",
+) -> PictureObjects:
+    """Counts and locates the objects of a picture.
+
+    An object belongs to the window whose cell holds its centre, so that objects that a
+    window's border cuts are explained where they are whole. If two windows claim the
+    same pixels, the object nearer to the middle of its cell is kept.
+
+    Args:
+      infer: the model.
+      picture: [h, w] uint8, as `prepare` returns it.
+      settings: of the model's run.
+      shape: (h, w) of the canvas.
+      what: name of the picture for the progress bar.
+
+    Returns:
+      The objects; labels have the size of `picture`.
+    """
     size = picture.shape
     picture = padded(picture, shape)
     smallest, largest = settings.binned_sizes
@@ -112,7 +140,7 @@ def find_objects(
         np.array([one.probability for one in kept]), np.array(missed)
     )
     return PictureObjects(
-        labels=_unbinned(labels, settings.binning, pixels.shape),
+        labels=labels,
         probability=np.array([one.probability for one in kept], np.float32),
         z_what=np.array([one.z_what for one in kept], np.float32).reshape(
             len(kept), code_size

@@ -17,6 +17,7 @@ from air_tf.errors import InputError, TrainingDiverged
 from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
+from air_tf.evaluation.picture_counts import picture_figures
 from air_tf.files import replacing, write_json
 from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
@@ -67,7 +68,7 @@ def train(
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
     run = RunDir(model_dir)
-    fingerprint, sampler = None, None
+    fingerprint, sampler, held_out = None, None, None
     if config.pictures is not None:
         pictures = pictures or sources.load_pictures(config.data, config.pictures)
         config = dataclasses.replace(config, pictures=pictures.settings)
@@ -75,6 +76,7 @@ def train(
         splits = sources.window_splits(pictures, SPLITS, shape)
         fingerprint = pictures.split("train").fingerprint()
         sampler = WindowSampler(pictures.split("train"), shape[:2])
+        held_out = pictures.split("test")
         del pictures
     else:
         splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
@@ -114,7 +116,7 @@ def train(
     else:
         fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
     with renderer_errors():
-        return _finish(air, config, run, splits["test"])
+        return _finish(air, config, run, splits["test"], held_out)
 
 
 def _warn_about_ground(air: AIR | AIR3D, images: ImageSet) -> None:
@@ -220,7 +222,11 @@ def _fit(
 
 
 def _finish(
-    air: AIR | AIR3D, config: RunConfig, run: RunDir, test: ImageSet
+    air: AIR | AIR3D,
+    config: RunConfig,
+    run: RunDir,
+    test: ImageSet,
+    held_out: PictureSet | None,
 ) -> Evaluation:
     """Writes the results of a run. metrics.json is last: it marks a complete run."""
     rows = run.read_metrics_csv()
@@ -245,6 +251,11 @@ def _finish(
         split="test",
         warnings=diagnose(evaluation),
         training_seconds=rows[-1]["seconds"],
+        **(
+            picture_figures(air, held_out)
+            if held_out is not None and isinstance(air, AIR)
+            else {}
+        ),
     )
     write_json(run.metrics_json, evaluation.to_dict())
     return evaluation
