@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from air_tf.config import AIRConfig as AIRConfig
     from air_tf.config import DataConfig as DataConfig
     from air_tf.config import DifferenceConfig as DifferenceConfig
+    from air_tf.config import PictureConfig as PictureConfig
     from air_tf.config import RecurrentConfig as RecurrentConfig
     from air_tf.config import RunConfig as RunConfig
     from air_tf.config import TrainingConfig as TrainingConfig
     from air_tf.config.tabletop import Tabletop as Tabletop
+    from air_tf.counter import ObjectCounter as ObjectCounter
     from air_tf.deployment.edge import EdgeModel as EdgeModel
     from air_tf.errors import AirTFError as AirTFError
     from air_tf.errors import InputError as InputError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from air_tf.model.air3d import AIR3D as AIR3D
     from air_tf.runs import load_model as load_model
     from air_tf.structs import AIROutput as AIROutput
+    from air_tf.structs import PictureObjects as PictureObjects
     from air_tf.structs import Scenes as Scenes
     from air_tf.structs import Scenes3D as Scenes3D
 
@@ -37,6 +40,9 @@ _HOMES = {
     "DifferenceConfig": "air_tf.config",
     "EdgeModel": "air_tf.deployment.edge",
     "InputError": "air_tf.errors",
+    "ObjectCounter": "air_tf.counter",
+    "PictureConfig": "air_tf.config",
+    "PictureObjects": "air_tf.structs",
     "RecurrentConfig": "air_tf.config",
     "RunConfig": "air_tf.config",
     "SceneEditor": "air_tf.inference.editing",

@@ -1,5 +1,6 @@
 """Functions of the programs in `scripts/`: common flags, checks, errors, logging."""
 
+import dataclasses
 import logging as stdlib_logging
 import os
 import pathlib
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from air_tf.config import PictureConfig
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
 
@@ -51,10 +53,47 @@ def define_answers() -> None:
     flags.DEFINE_string(
         "output_dir",
         None,
-        "Folder for NAME.json, and NAME.png with the boxes drawn. Default: JSON is "
-        "printed, one line for each picture.",
+        "Folder for the results. Default: JSON is printed, one line for each picture.",
     )
     define_overwrite()
+
+
+def define_picture_flags() -> None:
+    """Defines the flags for models of pictures of any size."""
+    only = "Only for models of pictures of any size. "
+    flags.DEFINE_integer(
+        "page",
+        None,
+        only + "Page of TIFF files to use, from 0 on. Default: that of training.",
+    )
+    flags.DEFINE_integer(
+        "channel",
+        None,
+        only + "Channel to use, from 0 on. Default: that of training.",
+    )
+    flags.DEFINE_boolean(
+        "rois", False, only + "Also write rois/NAME.zip, regions of ImageJ."
+    )
+
+
+def given_pictures(settings: PictureConfig | None) -> PictureConfig | None:
+    """A model's settings of pictures of any size, with the flags that are given.
+
+    Raises:
+      InputError: for such a flag if the model has no such settings.
+    """
+    given = {
+        name: getattr(flags.FLAGS, name)
+        for name in ("page", "channel")
+        if getattr(flags.FLAGS, name) is not None
+    }
+    if settings is not None:
+        return dataclasses.replace(settings, **given)
+    for name in [*given, *(["rois"] if flags.FLAGS.rois else [])]:
+        raise InputError(
+            "is given; expected nothing for a model that resizes pictures", field=name
+        )
+    return None
 
 
 def check_run_to_use() -> None:

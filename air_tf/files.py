@@ -1,6 +1,7 @@
 """Atomic writes, JSON files and output folders."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -62,6 +63,15 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no JSON object")
     return value
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file; raises InputError if it can't be read."""
+    digest = hashlib.sha256()
+    with reading(path), open(path, "rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def as_read_from_json(value: Any) -> Any:

@@ -9,6 +9,8 @@ from air_tf.errors import InputError
 
 # Largest picture file that is read.
 MAX_FILE_PIXELS = 50_000_000
+# Largest picture in which objects are counted at its own scale.
+MAX_PICTURE_PIXELS = 2**27
 # Largest picture that a server decodes: 4096 x 4096 pixels need 64 MiB.
 MAX_SERVED_PIXELS = 2**24
 # Largest relative difference of the aspect ratios of a picture and the canvas that it

@@ -19,6 +19,7 @@ from air_tf.config import (
     AIR3DConfig,
     AIRConfig,
     DataConfig,
+    PictureConfig,
     RunConfig,
     TrainingConfig,
 )
@@ -61,6 +62,7 @@ def define_run_flags() -> None:
     flags.DEFINE_string("preset", None, help)
     for forms in _PARTS.values():
         define_setting_flags(forms[0])
+    define_setting_flags(PictureConfig)
     shared = {field.name for field in dataclasses.fields(AIRConfig)}
     for field in dataclasses.fields(AIR3DConfig):
         if field.name == "tabletop":
@@ -122,6 +124,9 @@ def run_config() -> RunConfig:
     """
     preset = PRESETS[preset_name()].config
     parts = _given_parts(preset)
+    pictures = _given_pictures(parts["data"], preset)
+    if pictures is not None:
+        parts["model"] = {**pictures.model_settings(), **parts["model"]}
     if isinstance(parts["model"].get("renderer"), BlackBoxConfig):
         # The only value that goes with this renderer.
         parts["training"].setdefault("jit_compile", False)
@@ -129,7 +134,8 @@ def run_config() -> RunConfig:
         **{
             name: dataclasses.replace(getattr(preset, name), **given)
             for name, given in parts.items()
-        }
+        },
+        pictures=pictures,
     )
     if flags.FLAGS.image_shape is not None and config.data.dataset != "folder":
         raise InputError(
@@ -139,6 +145,26 @@ def run_config() -> RunConfig:
         )
     _require_dataset_of_model(config)
     return config
+
+
+def _given_pictures(data: dict[str, Any], preset: RunConfig) -> PictureConfig | None:
+    """Settings of a folder of pictures of any size; their sizes are known."""
+    given = given_settings(PictureConfig)
+    if data.get("dataset") != "folder" or isinstance(preset.model, AIR3DConfig):
+        for name in given:
+            raise InputError(
+                "is given; expected nothing unless `dataset` is folder, with a preset "
+                "of two-dimensional scenes",
+                field=name,
+            )
+        return None
+    pictures = PictureConfig(**given)
+    if pictures.object_size is None:
+        # Imported late: only a guess reads pictures before the training does.
+        from air_tf.data.sources import load_pictures
+
+        pictures = load_pictures(DataConfig(**data), pictures).settings
+    return pictures
 
 
 def _require_dataset_of_model(config: RunConfig) -> None:
@@ -304,7 +330,10 @@ def _number_or_word(text: str) -> float | str:
 
 
 def _numbers(part, field, texts) -> tuple:
-    item = typing.get_args(typing.get_type_hints(part)[field.name])[0]
+    hint = typing.get_type_hints(part)[field.name]
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]  # without None
+    item = typing.get_args(hint)[0]
     if texts == ["none"]:
         return ()
     try:

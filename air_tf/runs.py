@@ -320,6 +320,7 @@ def load_images(
         data_dir=data_dir,
         with_details=with_details,
         of_one_camera=isinstance(config.model, AIR3DConfig),
+        pictures=config.pictures,
     )
 
 

@@ -26,6 +26,7 @@ from air_tf.config.objectives import (
     VIMCOConfig,
     objective_name,
 )
+from air_tf.config.pictures import PictureConfig
 from air_tf.config.presets import PRESETS, Preset
 from air_tf.config.run import (
     DataConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "IWAEConfig",
     "LearnedConfig",
     "NVILConfig",
+    "PictureConfig",
     "Preset",
     "RecurrentConfig",
     "ReinforceConfig",

@@ -170,6 +170,15 @@ PRESETS = {
         _dataset("multi_dsprites/coloured_on_coloured", max_objects=5, **_SHAPES),
         "As dsprites_binarised, with coloured shapes on any colour.",
     ),
+    "pictures": Preset(
+        RunConfig(
+            model=AIRConfig(z_what_size=8, decoder_units=(50,), likelihood_scale=0.2),
+            training=TrainingConfig(batch_size=32),
+        ),
+        "Windows of pictures of any size, whose intensities are stretched until the "
+        "ground is black; canvas, glimpses, T and p(z_where) follow from "
+        "--object_size.",
+    ),
     "primitives": Preset(
         _tabletop("primitives", _TRAINING_3D),
         "3D scenes: up to three of cube, sphere and cylinder on a table.",
@@ -210,8 +219,11 @@ PRESETS = {
 def preset_of(dataset: str | None) -> str:
     """The name of the preset for a dataset if none is chosen.
 
-    Scenes of `tabletop` need the model of 3D scenes; all others get the defaults.
+    Scenes of `tabletop` need the model of 3D scenes, a folder of pictures that of
+    pictures of any size; all others get the defaults.
     """
+    if dataset == "folder":
+        return "pictures"
     name, _, config = (dataset or "").partition("/")
     if name != "tabletop":
         return "default"

@@ -16,6 +16,7 @@ from air_tf.config.objectives import (
     EnumerationConfig,
     ObjectiveConfig,
 )
+from air_tf.config.pictures import PictureConfig
 from air_tf.config.renderers import BlackBoxConfig
 from air_tf.errors import InputError
 
@@ -37,8 +38,8 @@ class DataConfig:
     )
     image_dir: str | None = setting(
         None,
-        "For --dataset=folder: a folder of PNG and JPEG files, which are stretched to "
-        "--image_shape.",
+        "For --dataset=folder: a folder of PNG, JPEG and TIFF files of any size. For "
+        "3D scenes, PNG and JPEG files, which are resized to --image_shape.",
     )
 
     def __post_init__(self):
@@ -139,10 +140,14 @@ class RunConfig:
     model: AIRConfig | AIR3DConfig = AIRConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    # Of runs that cut windows from pictures of any size. Those of earlier versions, and
+    # of 3D scenes, resize the pictures of a folder to the canvas.
+    pictures: PictureConfig | None = None
 
     def __post_init__(self):
         # Refuses what does not go with the form of inference.
         _ = self.objective
+        self._check_pictures()
         if not isinstance(self.model, AIR3DConfig):
             return
         if (
@@ -153,6 +158,30 @@ class RunConfig:
                 "is true; expected false with `renderer` black_box, which runs in "
                 "another process",
                 field="jit_compile",
+            )
+
+    def _check_pictures(self) -> None:
+        if self.pictures is None:
+            return
+        if self.data.dataset != "folder" or isinstance(self.model, AIR3DConfig):
+            raise InputError(
+                "is given; expected nothing unless `dataset` is folder, with a model "
+                "of two-dimensional scenes",
+                field="pictures",
+            )
+        height, width, channels = self.model.image_shape
+        if channels != 1:
+            raise InputError(
+                f"is {height},{width},{channels}; expected 1 as the last number, since "
+                "pictures of any size are read in grey, or one channel of them",
+                field="image_shape",
+            )
+        size = self.pictures.object_size
+        if size is not None and self.pictures.binned_sizes[1] >= min(height, width):
+            raise InputError(
+                f"is {size[0]:g},{size[1]:g}; expected a largest size below "
+                f"{min(height, width) * self.pictures.binning}, the canvas",
+                field="object_size",
             )
 
     @property
@@ -191,6 +220,7 @@ class RunConfig:
             "model": self.model.to_dict(),
             "data": dataclasses.asdict(self.data),
             "training": training,
+            "pictures": None if self.pictures is None else self.pictures.to_dict(),
         }
 
     def with_image_shape(self, shape: tuple[int, int, int]) -> "RunConfig":
@@ -222,6 +252,9 @@ class RunConfig:
             model=model,
             data=DataConfig(**checks.stored_fields(DataConfig, parts["data"])),
             training=TrainingConfig(**checks.stored_fields(TrainingConfig, training)),
+            pictures=None
+            if parts["pictures"] is None
+            else PictureConfig.from_dict(parts["pictures"]),
         )
 
 
@@ -254,8 +287,8 @@ def differing_settings(wanted: Mapping, found: Mapping) -> list[str]:
 def _flat(values: Mapping) -> dict[str, Any]:
     """All settings in one dictionary; those of a choice beside the choice's name."""
     flat = {}
-    for part in ("model", "data", "training"):
-        for name, value in values.get(part, {}).items():
+    for part in ("model", "data", "training", "pictures"):
+        for name, value in (values.get(part) or {}).items():
             if isinstance(value, Mapping) and name != "tabletop":
                 flat[name] = value.get("name")
                 flat |= {key: one for key, one in value.items() if key != "name"}

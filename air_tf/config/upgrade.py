@@ -152,11 +152,13 @@ def model3d_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run in today's format: "model", "data" and "training"."""
+    """Settings of a run in today's format: "model", "data", "training", "pictures"."""
     version = version_of(values)
     parts: dict[str, Any] = {
         name: dict(values[name]) for name in ("model", "data", "training")
     }
+    # Runs of earlier versions resized the pictures of a folder to the canvas.
+    parts["pictures"] = values.get("pictures")
     if version > 1:
         return parts
     form = parts["model"].get("inference", "difference")

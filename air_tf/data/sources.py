@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
-from air_tf.config import DataConfig
+from air_tf.config import DataConfig, PictureConfig
 from air_tf.config.checks import one_of
 from air_tf.config.datasets import BUILDERS, REAL_PICTURES, USER_SOURCES
 from air_tf.data import origins, user_images
+from air_tf.data.picture_windows import PictureSet, window_set
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, OutputError
 from air_tf.structs import ImageSet
@@ -34,6 +35,7 @@ def load_splits(
     data_dir: str | None = None,
     with_details: Collection[str] = (),
     of_one_camera: bool = False,
+    pictures: PictureConfig | None = None,
 ) -> dict[str, ImageSet]:
     """Loads splits of a dataset. Prepares the dataset first if necessary.
 
@@ -45,6 +47,7 @@ def load_splits(
       image_shape: (H, W, C) of the canvas; a folder's pictures are resized to it.
       data_dir: of TFDS; its own default if omitted.
       of_one_camera: whether a folder's pictures may not be stretched.
+      pictures: of a run that cuts windows from a folder's pictures.
       with_details: splits for which labels and segmentations are loaded, too, if the
         dataset has them. They take as much memory as the images. Labels, positions
         and yaws of objects on a table are always loaded.
@@ -57,6 +60,8 @@ def load_splits(
     for split in splits:
         if split not in SPLITS:
             raise InputError(f"is {split!r}; expected {one_of(SPLITS)}", field="split")
+    if pictures is not None and config.dataset == "folder":
+        return window_splits(load_pictures(config, pictures), splits, image_shape)
     if config.dataset in USER_SOURCES:
         images = load_user_images(
             config, image_shape=image_shape, of_one_camera=of_one_camera
@@ -101,6 +106,33 @@ def load_user_images(
     raise InputError(
         f"is {config.dataset!r}; expected {one_of(USER_SOURCES)}", field="dataset"
     )
+
+
+def load_pictures(config: DataConfig, settings: PictureConfig) -> PictureSet:
+    """The pictures of a user's folder, at their own scale.
+
+    Args:
+      config: which folder.
+      settings: how; what they leave open is measured.
+
+    Raises:
+      InputError: if the folder holds no picture that can be used.
+    """
+    if config.image_dir is None:
+        raise InputError(
+            f"is {config.dataset!r}; expected folder, with pictures of any size",
+            field="dataset",
+        )
+    return PictureSet.of_folder(config.image_dir, settings)
+
+
+def window_splits(
+    pictures: PictureSet, splits: Collection[str], image_shape: tuple[int, int, int]
+) -> dict[str, ImageSet]:
+    """Windows of each split of pictures, as images of the canvas' size."""
+    return {
+        split: window_set(pictures.split(split), image_shape[:2]) for split in splits
+    }
 
 
 def split_user_images(images: ImageSet, split: str) -> ImageSet:

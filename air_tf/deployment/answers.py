@@ -4,11 +4,13 @@ What exports need of the models themselves is in `air_tf.deployment.exportable`.
 """
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from air_tf.config import PictureConfig
 from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 
 
@@ -135,6 +137,10 @@ _AIR3D = Answers(
     ),
 )
 
+# Further constant of `serve_image_bytes`, of models of pictures of any size: JSON with
+# the `image_shape` of the canvas and the fields of `PictureConfig`.
+PICTURES = Output("pictures", "[B, 1]", "how windows of pictures are cut", "string")
+
 ANSWERS = {answers.model: answers for answers in (_AIR, _AIR3D)}
 
 
@@ -154,17 +160,54 @@ def find_answers(names: Iterable[str]) -> Answers:
 def dtype_of(name: str) -> str:
     """The type of an output; that of most if the name is unknown."""
     for answers in ANSWERS.values():
-        for output in (*answers.small, *answers.constants):
+        for output in (*answers.small, *answers.constants, PICTURES):
             if output.name == name:
                 return output.dtype
     return "float32"
 
 
-def read_answer(outputs: Mapping[str, np.ndarray]) -> Scenes | TabletopScenes:
-    """What `serve_image_bytes` answers for one picture.
+def read_pictures(
+    outputs: Mapping[str, np.ndarray],
+) -> tuple[PictureConfig, tuple[int, int]] | None:
+    """What `serve_image_bytes` says of pictures of any size.
 
     Args:
-      outputs: arrays by name, B = 1; texts are str.
+      outputs: arrays by name; texts are str.
+
+    Returns:
+      The settings and (h, w) of the canvas; None for other models.
+
+    Raises:
+      ValueError: for settings that this version of air_tf can't read.
+    """
+    if PICTURES.name not in outputs:
+        return None
+    return pictures_from_json(str(outputs[PICTURES.name][0, 0]))
+
+
+def pictures_to_json(settings: PictureConfig, shape: tuple[int, int]) -> str:
+    """What `pictures_from_json` reads."""
+    return json.dumps({**settings.to_dict(), "canvas": shape})
+
+
+def pictures_from_json(text: str) -> tuple[PictureConfig, tuple[int, int]]:
+    """Settings of pictures and (h, w) of the canvas.
+
+    Raises:
+      ValueError: for invalid settings.
+    """
+    found = json.loads(text)
+    canvas = found.pop("canvas", None) if isinstance(found, dict) else None
+    if not isinstance(canvas, list) or [type(side) for side in canvas] != [int, int]:
+        raise ValueError("no settings of pictures")
+    return PictureConfig.from_dict(found), (canvas[0], canvas[1])
+
+
+def read_answer(outputs: Mapping[str, np.ndarray]) -> Scenes | TabletopScenes:
+    """What `serve_image_bytes` answers for one picture, or `reconstruct` for several.
+
+    Args:
+      outputs: arrays by name; texts are str. B = 1 for models with constants.
 
     Raises:
       KeyError, TypeError, IndexError: for outputs of no class of models.
@@ -172,8 +215,9 @@ def read_answer(outputs: Mapping[str, np.ndarray]) -> Scenes | TabletopScenes:
     answers = find_answers(outputs)
     names = [output.name for output in answers.constants]
     constants = [tuple(outputs[name][0].tolist()) for name in names]
+    left_out = {*names, PICTURES.name}
     scenes = answers.to_scenes(
-        {name: array for name, array in outputs.items() if name not in names}
+        {name: array for name, array in outputs.items() if name not in left_out}
     )
     if isinstance(scenes, Scenes):
         return scenes

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tabulate import tabulate
 from tensorflow.python.framework import op_def_registry
 
+from air_tf.config import PictureConfig
 from air_tf.deployment import serving_config
 from air_tf.deployment.answers import dtype_of
 from air_tf.deployment.convert import check_content, to_tflite
@@ -75,13 +76,14 @@ def check_export(
     air = in_float32(run.load_model())
     with contextlib.closing(ServedModel(version)) as served:
         max_objects = served_max_objects(served.signatures)
-        model = exportable(air, max_objects)
+        pictures = run.read_config().pictures
+        model = exportable(air, max_objects, pictures)
         images = run.load_images(["test"], data_dir=data_dir)["test"].images
         images = images[:_NUM_IMAGES]
         if images.dtype != np.uint8:  # as in a PNG
             images = np.round(images * 255.0).astype(np.uint8)
         yield from _check_parity(model, served, images)
-        yield from _check_litert(air, images, max_objects)
+        yield from _check_litert(air, images, max_objects, pictures)
         yield from _check_signatures(served, images)
         yield from _check_operations(served)
         yield _check_bad_pixels(served, air)
@@ -129,10 +131,17 @@ def _in_batches(
 
 
 def _check_litert(
-    air: AIR | AIR3D, images: np.ndarray, max_objects: int
+    air: AIR | AIR3D,
+    images: np.ndarray,
+    max_objects: int,
+    pictures: PictureConfig | None,
 ) -> Iterator[Check]:
     conversion = Conversion(
-        "float32", air.config.image_shape, max_objects, kinds=kinds_of(air.config)
+        "float32",
+        air.config.image_shape,
+        max_objects,
+        kinds=kinds_of(air.config),
+        pictures=pictures,
     )
     content = to_tflite(air, conversion)
     check_content(content, "float32", air.count_params())

@@ -1,5 +1,6 @@
 """Client of a running TF Serving, over gRPC or REST."""
 
+import abc
 import base64
 import io
 import json
@@ -18,13 +19,17 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
-from air_tf.deployment.answers import dtype_of, read_answer
+from air_tf.config import PictureConfig
+from air_tf.deployment.answers import dtype_of, read_answer, read_pictures
 from air_tf.deployment.serving_config import require_serving_api
 from air_tf.errors import InputError, ServerError
-from air_tf.images import MAX_SERVED_PIXELS
+from air_tf.images import MAX_SERVED_PIXELS, batches
 from air_tf.structs import Scenes, TabletopScenes
 
 SIGNATURE = "serve_image_bytes"
+_WINDOWS = "reconstruct"
+# Windows in a request: the answer holds a mask for each object.
+_NUM_WINDOWS = 16
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 # Of arrays, by those of outputs.
 _TYPES = {"float32": np.float32, "int32": np.int32, "string": np.str_}
@@ -83,7 +88,88 @@ def to_bytes(path: str | os.PathLike, picture: Image.Image) -> bytes:
     return data.getvalue()
 
 
-class GrpcClient:
+class Client(abc.ABC):
+    """Asks a server for what it finds in pictures."""
+
+    @abc.abstractmethod
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature.
+
+        Args:
+          signature: its name.
+          inputs: arrays by name, with the same first axis; pictures as bytes.
+
+        Returns:
+          Outputs by name; texts as str.
+
+        Raises:
+          InputError: if the server refuses the inputs.
+          ServerError: if it does not answer, or has no such model.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends the connection."""
+
+    def infer_bytes(self, picture: bytes) -> Scenes | TabletopScenes:
+        """Infers the scene of one PNG or JPEG.
+
+        Returns:
+          Scenes of one image, without canvas or masks.
+
+        Raises:
+          InputError, ServerError: as `predict`.
+        """
+        outputs = self.predict(SIGNATURE, {"image_bytes": np.array([picture], object)})
+        return self._read(outputs)
+
+    def infer_windows(self, windows: np.ndarray) -> Scenes:
+        """Infers the scenes of images of the canvas' size, [N, H, W, C] uint8.
+
+        Raises:
+          InputError, ServerError: as `predict`.
+        """
+        images = windows / np.float32(255.0)
+        parts = [
+            self._read(self.predict(_WINDOWS, {"image": batch}))
+            for _, batch in batches(images, _NUM_WINDOWS)
+        ]
+        return Scenes(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in Scenes._fields
+            )
+        )
+
+    def read_pictures(self) -> tuple[PictureConfig, tuple[int, int]] | None:
+        """How pictures of any size are cut into windows of (h, w) pixels; None for a
+        model that does not do that.
+
+        Raises:
+          InputError, ServerError: as `predict`.
+        """
+        black = io.BytesIO()
+        Image.new("L", (1, 1)).save(black, "PNG")
+        picture = np.array([black.getvalue()], object)
+        try:
+            return read_pictures(self.predict(SIGNATURE, {"image_bytes": picture}))
+        except InputError:  # a fixed camera has another aspect ratio
+            return None
+        except ValueError:
+            raise _not_ours(self._server) from None
+
+    _server: str
+
+    def _read(self, outputs: Mapping[str, np.ndarray]) -> Scenes | TabletopScenes:
+        try:
+            return read_answer(outputs)
+        except (KeyError, TypeError, IndexError):
+            raise _not_ours(self._server) from None
+
+
+class GrpcClient(Client):
     """Client over gRPC.
 
     Args:
@@ -106,32 +192,25 @@ class GrpcClient:
             server,
             options=[
                 ("grpc.service_config", json.dumps(_GRPC_CONFIG)),
+                # Masks of windows are larger than gRPC's usual 4 MiB.
+                ("grpc.max_receive_message_length", -1),
                 # gRPC's own pause before it connects again, below those of retries.
                 ("grpc.max_reconnect_backoff_ms", 200),
             ],
         )
         self._stub = service.PredictionServiceStub(self._channel)
 
-    def infer_bytes(self, picture: bytes) -> Scenes | TabletopScenes:
-        """Infers the scene of one PNG or JPEG.
-
-        Returns:
-          Scenes of one image, without canvas or masks.
-
-        Raises:
-          InputError: if the server refuses the picture.
-          ServerError: if it does not answer, or has no such model.
-        """
+    def predict(self, signature, inputs):
         request = self._request()
         request.model_spec.name = self._model
-        request.model_spec.signature_name = SIGNATURE
-        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([picture]))
+        request.model_spec.signature_name = signature
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         try:
             response = self._stub.Predict(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise self._as_ours(error) from None
-        outputs = {key: _from_proto(value) for key, value in response.outputs.items()}
-        return _read(outputs, self._server)
+        return {key: _from_proto(value) for key, value in response.outputs.items()}
 
     def _as_ours(self, error: Any) -> InputError | ServerError:
         code, details = error.code(), _one_line(error.details())
@@ -147,7 +226,7 @@ class GrpcClient:
         self._channel.close()
 
 
-class RestClient:
+class RestClient(Client):
     """Client over REST.
 
     Arguments, methods and errors are those of `GrpcClient`, but `timeout` is for each
@@ -160,9 +239,13 @@ class RestClient:
         self._session = requests.Session()
         self._session.mount("http://", HTTPAdapter(max_retries=_REST_RETRY))
 
-    def infer_bytes(self, picture: bytes) -> Scenes | TabletopScenes:
-        instance = {"image_bytes": {"b64": base64.b64encode(picture).decode()}}
-        body = {"signature_name": SIGNATURE, "instances": [instance]}
+    def predict(self, signature, inputs):
+        num = len(next(iter(inputs.values())))
+        instances = [
+            {name: _to_json(array[i]) for name, array in inputs.items()}
+            for i in range(num)
+        ]
+        body = {"signature_name": signature, "instances": instances}
         try:
             response = self._session.post(self._url, json=body, timeout=self._timeout)
         except requests.Timeout:
@@ -184,14 +267,13 @@ class RestClient:
                 f"server {self._server}: {response.status_code}: {_error_of(response)}"
             )
         try:
-            row = response.json()["predictions"][0]
-            outputs = {
-                key: np.array([value], _TYPES[dtype_of(key)])
-                for key, value in row.items()
+            rows = response.json()["predictions"]
+            return {
+                key: np.array([row[key] for row in rows], _TYPES[dtype_of(key)])
+                for key in rows[0]
             }
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise _not_ours(self._server) from None
-        return _read(outputs, self._server)
 
     def close(self) -> None:
         self._session.close()
@@ -215,11 +297,11 @@ def _from_proto(proto: Any) -> np.ndarray:
     return np.char.decode(array.astype(np.bytes_)) if array.dtype == object else array
 
 
-def _read(outputs: Mapping[str, np.ndarray], server: str) -> Scenes | TabletopScenes:
-    try:
-        return read_answer(outputs)
-    except (KeyError, TypeError, IndexError):
-        raise _not_ours(server) from None
+def _to_json(value: Any) -> Any:
+    """An input of a REST request."""
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return value.tolist()
 
 
 def _refused(details: str) -> InputError:

@@ -101,6 +101,7 @@ def convert(
         batch_size=batch_size,
         num_calibration_images=None if calibration is None else len(calibration),
         kinds=kinds_of(air.config),
+        pictures=run.read_config().pictures,
     )
     if calibration is None:
         content = to_tflite(air, conversion)

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from air_tf.deployment.answers import ANSWERS, Answers
+from air_tf.config import PictureConfig
+from air_tf.deployment.answers import (
+    ANSWERS,
+    Answers,
+    pictures_from_json,
+    pictures_to_json,
+)
 from air_tf.errors import InputError
 from air_tf.files import reading
 from air_tf.images import batches, check_images
@@ -22,6 +28,7 @@ _IDENTIFIER = b"TFL3"
 _DYNAMIC_BATCH = 64
 # Keys of the metadata that files of models without kinds do not have.
 _MODEL, _NAMES, _SYMMETRIES = "model", "kind_names", "kind_symmetries"
+_PICTURES = "pictures"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Conversion:
       num_calibration_images: training images from which "int8" took its ranges; None
         for other formats, and for files of version 0.1.
       kinds: of objects on a table, which only `AIR3D` tells apart; None for `AIR`.
+      pictures: how windows of pictures of any size are cut; None for models of images.
     """
 
     format: str
@@ -44,6 +52,7 @@ class Conversion:
     batch_size: int = 1
     num_calibration_images: int | None = None
     kinds: Kinds | None = None
+    pictures: PictureConfig | None = None
 
     @property
     def answers(self) -> Answers:
@@ -58,7 +67,9 @@ class Conversion:
 
     def to_json(self) -> str:
         found = dataclasses.asdict(self)
-        del found["kinds"]
+        del found["kinds"], found["pictures"]
+        if self.pictures is not None:
+            found[_PICTURES] = pictures_to_json(self.pictures, self.image_shape[:2])
         if self.kinds is not None:
             names, symmetries = self.kinds
             found |= {
@@ -85,7 +96,11 @@ class Conversion:
         if "max_steps" in found:  # the name in version 0.1
             found.setdefault("max_objects", found["max_steps"])
         kinds = _read_kinds(found)
-        known = {field.name for field in dataclasses.fields(cls)} - {"kinds"}
+        pictures = None
+        if _PICTURES in found:
+            pictures, _ = pictures_from_json(found[_PICTURES])
+        own = {"kinds", "pictures"}
+        known = {field.name for field in dataclasses.fields(cls)} - own
         missing = known - {"num_calibration_images"} - set(found)
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))} missing")
@@ -100,7 +115,8 @@ class Conversion:
         num_images = found.get("num_calibration_images")
         if num_images is not None and not _at_least(num_images, 1):
             raise ValueError(f"num_calibration_images {num_images}")
-        return cls(**{**found, "image_shape": tuple(shape), "kinds": kinds})
+        found |= {"image_shape": tuple(shape), "kinds": kinds, "pictures": pictures}
+        return cls(**found)
 
 
 def _read_kinds(found: dict[str, Any]) -> Kinds | None:

@@ -74,17 +74,18 @@ def export(
         )
     loaded = run.load_model(proposals)
     air = in_float32(loaded)
-    model = exportable(air, air.config.num_steps(max_objects))
+    config = run.read_config()
+    model = exportable(air, air.config.num_steps(max_objects), config.pictures)
     if found:
         _require_same_outputs(base / str(max(found)), model.answers)
     section = model_card.card_section(
         version,
         model,
-        run.read_config(),
+        config,
         run.read_metrics_json(),
         run.read_versions(),
     )
-    module = ServingModule(air, model.max_objects)
+    module = ServingModule(air, model.max_objects, config.pictures)
     signatures = module.signatures()
     warm_up = _warm_up_requests(model, signatures)
     with writing(base):

@@ -9,8 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from air_tf.config import PictureConfig
 from air_tf.config.renderers import AnalyticConfig
-from air_tf.deployment.answers import ANSWERS, Answers
+from air_tf.deployment.answers import (
+    ANSWERS,
+    PICTURES,
+    Answers,
+    pictures_to_json,
+)
 from air_tf.inference.tabletop import kinds_of
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
@@ -57,8 +63,9 @@ class Exportable(abc.ABC):
       max_objects: as given.
       answers: names of outputs.
       latents: inputs of `canvas` by name; empty if no exported graph can draw.
-      constants: for one picture, the values of `answers.constants` by name; texts as
-        bytes, as a session returns them.
+      constants: for one picture, the values of `answers.constants`, and of `PICTURES`
+        for models of pictures of any size, by name; texts as bytes, as a session
+        returns them.
       fixed_camera: whether pictures must have the canvas' aspect ratio.
       quantised: names of the operations that int8 quantises.
       heads: numbers of outputs of those that it does not, see `convert`.
@@ -102,8 +109,13 @@ class ExportableAIR(Exportable):
     fixed_camera = False
     quantised = frozenset({"FULLY_CONNECTED"})
 
-    def __init__(self, air: AIR, max_objects: int):
+    def __init__(
+        self, air: AIR, max_objects: int, pictures: PictureConfig | None = None
+    ):
         super().__init__(air, max_objects)
+        if pictures is not None:
+            text = pictures_to_json(pictures, air.config.image_shape[:2])
+            self.constants[PICTURES.name] = np.array([text.encode()], object)
         size = air.config.z_what_size
         self.latents = {
             "z_where": Latent((max_objects, 3), -_MAX_SHIFT, _MAX_SHIFT),
@@ -175,9 +187,10 @@ class ExportableAIR3D(Exportable):
         return {**scenes._asdict(), "canvas": canvas}
 
 
-_CLASSES: dict[type, type[Exportable]] = {AIR: ExportableAIR, AIR3D: ExportableAIR3D}
-
-
-def exportable(air: AIR | AIR3D, max_objects: int) -> Exportable:
-    """The model with T = `max_objects`."""
-    return _CLASSES[type(air)](air, max_objects)
+def exportable(
+    air: AIR | AIR3D, max_objects: int, pictures: PictureConfig | None = None
+) -> Exportable:
+    """The model with T = `max_objects`, and its settings of pictures of any size."""
+    if isinstance(air, AIR):
+        return ExportableAIR(air, max_objects, pictures)
+    return ExportableAIR3D(air, max_objects)

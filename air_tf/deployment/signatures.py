@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from air_tf.config import PictureConfig
 from air_tf.deployment.exportable import clean, exportable
 from air_tf.errors import InputError
 from air_tf.images import MAX_SERVED_PIXELS, MAX_STRETCH
@@ -33,13 +34,19 @@ class ServingModule(tf.Module):
     Args:
       air: the model.
       max_objects: T.
+      pictures: settings of pictures of any size, for clients that cut windows.
     """
 
-    def __init__(self, air: AIR | AIR3D, max_objects: int):
+    def __init__(
+        self,
+        air: AIR | AIR3D,
+        max_objects: int,
+        pictures: PictureConfig | None = None,
+    ):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
         # No tf.Module, so its variables are not tracked a second time.
-        self._model = exportable(air, max_objects)
+        self._model = exportable(air, max_objects, pictures)
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by name. Outputs are those of the model's `Answers`.

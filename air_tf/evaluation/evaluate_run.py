@@ -8,11 +8,13 @@ from typing import Any
 from air_tf.config import AIR3DConfig, DataConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
+from air_tf.data.picture_windows import window_set
 from air_tf.errors import InputError
 from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
+from air_tf.evaluation.picture_counts import picture_figures
 from air_tf.evaluation.probe import labelled_codes, linear_probe
 from air_tf.evaluation.report import report
 from air_tf.files import replacing
@@ -67,8 +69,10 @@ def evaluate_run(
     shape = air.config.image_shape
     config = _with_data(run.read_config(), data or {})
     dataset = config.data.dataset
-    train = None
-    if dataset in USER_SOURCES:
+    train, whole = None, dict[str, Any]()
+    if config.pictures is not None:
+        images, split, whole = _own_windows(run, config.data, air, split)
+    elif dataset in USER_SOURCES:
         images, split = _own_images(run, config, split, shape)
     else:
         wanted = list(dict.fromkeys((split, "train")))
@@ -104,6 +108,7 @@ def evaluate_run(
             *(labelled_codes(air, part, max_objects) for part in (train, images))
         )
         added |= {f"probe_{name}": value for name, value in probe._asdict().items()}
+    added |= whole
     evaluation = dataclasses.replace(evaluation, **added, warnings=diagnose(evaluation))
     if report_file is not None:
         title = f"{run.path.resolve().name} on {dataset}, {split}"
@@ -115,7 +120,9 @@ def evaluate_run(
 def _with_data(config: RunConfig, data: Mapping[str, str]) -> RunConfig:
     if "dataset" not in data:
         data = {**dataclasses.asdict(config.data), **data}
-    return dataclasses.replace(config, data=DataConfig(**data))
+    chosen = DataConfig(**data)
+    pictures = config.pictures if chosen.dataset == "folder" else None
+    return dataclasses.replace(config, data=chosen, pictures=pictures)
 
 
 def _own_images(
@@ -130,13 +137,33 @@ def _own_images(
     trained_on = sources.split_user_images(everything, "train")
     if sources.fingerprint(trained_on) == run.read_data_fingerprint():
         return sources.split_user_images(everything, split), split
+    _require_test(split)
+    return everything, "all"
+
+
+def _own_windows(
+    run: RunDir, config: DataConfig, air: AIR | AIR3D, split: str
+) -> tuple[ImageSet, str, dict[str, Any]]:
+    """As `_own_images`, of a run that cuts windows from pictures; and their figures."""
+    settings = run.read_config().pictures
+    assert settings is not None and isinstance(air, AIR)
+    pictures = sources.load_pictures(config, settings)
+    chosen = "all"
+    if pictures.split("train").fingerprint() == run.read_data_fingerprint():
+        pictures, chosen = pictures.split(split), split
+    else:
+        _require_test(split)
+    windows = window_set(pictures, air.config.image_shape[:2])
+    return windows, chosen, picture_figures(air, pictures)
+
+
+def _require_test(split: str) -> None:
     if split != "test":
         raise InputError(
             f"is {split!r}, but the run was not trained on these images; expected "
             "test, which evaluates all of them",
             field="split",
         )
-    return everything, "all"
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -68,6 +68,9 @@ class Evaluation:
       yaw_error: 3D scenes: for each kind whose yaw can be seen, the median angle
         between the true yaw and the inferred one, in degrees, over objects whose kind
         is right. The angle is at most 180 degrees over the symmetry of the kind.
+      num_counted_pictures: whole pictures whose number of objects is known.
+      picture_count_error: mean of |count - known count| of these pictures.
+      picture_count_bias: mean of their count - known count.
       dataset: name of the dataset.
       split: of the dataset; "all" for the user's images that the model was not trained
         on.
@@ -116,6 +119,9 @@ class Evaluation:
     position_error: float | None = None
     position_error_mean: float | None = None
     yaw_error: dict[str, float] | None = None
+    num_counted_pictures: int | None = None
+    picture_count_error: float | None = None
+    picture_count_bias: float | None = None
     dataset: str | None = None
     split: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)

@@ -23,6 +23,7 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
         Row("count accuracy, most probable", _number(e.count_accuracy, ".2%")),
         Row("count accuracy, sampled", _number(e.count_accuracy_sampled, ".2%")),
         Row("mean absolute count error", _number(e.mean_abs_count_error, ".4f")),
+        *_picture_rows(e),
         Row(
             "expected calibration error of q(n)",
             _number(e.expected_calibration_error, ".4f"),
@@ -88,6 +89,16 @@ def table_rows(evaluation: Evaluation) -> list[Row]:
             Row("from pixels", _number(e.probe_accuracy_pixels, ".2%"), 1),
         ]
     return rows
+
+
+def _picture_rows(e: Evaluation) -> list[Row]:
+    if e.num_counted_pictures is None:
+        return []
+    name = f"mean absolute count error of {e.num_counted_pictures} whole pictures"
+    return [
+        Row(name, _number(e.picture_count_error, ".2f")),
+        Row("mean of count - known count", _number(e.picture_count_bias, "+.2f"), 1),
+    ]
 
 
 def _ground_rows(e: Evaluation) -> list[Row]:

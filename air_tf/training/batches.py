@@ -1,7 +1,12 @@
 """Batches for training."""
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
+
+from air_tf.data.picture_windows import WindowSampler
 
 
 def training_batches(
@@ -45,6 +50,37 @@ def training_batches(
         .flat_map(epoch_indices)
         .skip(skip)
         .map(lambda rows: tf.gather(source, rows))
+        .prefetch(2)
+        .with_options(options)
+    )
+
+
+def window_batches(
+    sampler: WindowSampler, *, batch_size: int, seed: int, first_step: int
+) -> tf.data.Dataset:
+    """Endless batches of windows at random places of pictures.
+
+    A batch depends only on the seed and the step, as in `training_batches`.
+
+    Args:
+      sampler: cuts the windows.
+      batch_size: B.
+      seed: of the places.
+      first_step: number of batches to skip.
+
+    Returns:
+      Dataset of [B, h, w, 1] uint8.
+    """
+
+    def batches() -> Iterator[np.ndarray]:
+        for step in itertools.count(first_step):
+            yield sampler.windows([seed, step], batch_size)
+
+    spec = tf.TensorSpec([batch_size, *sampler.shape, 1], tf.uint8)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return (
+        tf.data.Dataset.from_generator(batches, output_signature=spec)
         .prefetch(2)
         .with_options(options)
     )

@@ -13,11 +13,13 @@ from PIL import Image
 from air_tf.config import RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
+from air_tf.data.picture_windows import PictureSet, WindowSampler
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError, TrainingDiverged
 from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
+from air_tf.evaluation.picture_counts import picture_figures
 from air_tf.files import replacing, write_json
 from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
@@ -27,7 +29,7 @@ from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
-from air_tf.training.batches import training_batches
+from air_tf.training.batches import training_batches, window_batches
 from air_tf.training.fit_priors import fit_priors
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 from air_tf.visualization import film, pictures
@@ -40,7 +42,11 @@ _NUM_FOR_GROUND, _MAX_GROUND_DIFFERENCE = 200, 0.05
 
 
 def train(
-    config: RunConfig, model_dir: str | os.PathLike, *, data_dir: str | None = None
+    config: RunConfig,
+    model_dir: str | os.PathLike,
+    *,
+    data_dir: str | None = None,
+    pictures: PictureSet | None = None,
 ) -> Evaluation:
     """Trains a model, or resumes its training, and evaluates it on test images.
 
@@ -51,6 +57,8 @@ def train(
         is replaced by the shape of the dataset's images.
       model_dir: the folder of the run, see `air_tf.runs`.
       data_dir: of TFDS; TFDS' default if omitted.
+      pictures: in memory, for a config with `pictures`; read from its folder if
+        omitted.
 
     Returns:
       The figures on test images, as in metrics.json.
@@ -62,18 +70,28 @@ def train(
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
     run = RunDir(model_dir)
-    splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
-    config = config.with_image_shape(splits["train"].images.shape[1:])
-    num = len(splits["train"].images)
-    if config.training.batch_size > num:
-        raise InputError(
-            f"is {config.training.batch_size}; expected at most {num}, the number of "
-            "training images",
-            field="batch_size",
-        )
-    fingerprint = None
-    if config.data.dataset in USER_SOURCES:
-        fingerprint = sources.fingerprint(splits["train"])
+    fingerprint, sampler, held_out = None, None, None
+    if config.pictures is not None:
+        pictures = pictures or sources.load_pictures(config.data, config.pictures)
+        config = dataclasses.replace(config, pictures=pictures.settings)
+        shape = config.model.image_shape
+        splits = sources.window_splits(pictures, SPLITS, shape)
+        fingerprint = pictures.split("train").fingerprint()
+        sampler = WindowSampler(pictures.split("train"), shape[:2])
+        held_out = pictures.split("test")
+        del pictures
+    else:
+        splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
+        config = config.with_image_shape(splits["train"].images.shape[1:])
+        num = len(splits["train"].images)
+        if config.training.batch_size > num:
+            raise InputError(
+                f"is {config.training.batch_size}; expected at most {num}, the number "
+                "of training images",
+                field="batch_size",
+            )
+        if config.data.dataset in USER_SOURCES:
+            fingerprint = sources.fingerprint(splits["train"])
 
     air = make_model(config)
     run.open(config, fingerprint, air.count_params())
@@ -93,14 +111,14 @@ def train(
     # A copy, because `_fit` frees the array.
     prior_images = splits["train"].images[: config.training.num_prior_images].copy()
     with renderer_errors():
-        _fit(trainer, config, run, splits)
+        _fit(trainer, config, run, splits, sampler)
     air.load_weights(run.best)
     if isinstance(air, AIR3D):
         air.fit_count_prior(prior_images)
     else:
         fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
     with renderer_errors():
-        return _finish(air, config, run, splits["test"])
+        return _finish(air, config, run, splits["test"], held_out)
 
 
 def _warn_about_ground(air: AIR | AIR3D, images: ImageSet) -> None:
@@ -129,7 +147,13 @@ def _warn_about_counts(config: RunConfig, images: ImageSet) -> None:
         )
 
 
-def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
+def _fit(
+    trainer,
+    config: RunConfig,
+    run: RunDir,
+    splits: dict[str, ImageSet],
+    sampler: WindowSampler | None,
+) -> None:
     settings = config.training
     first_step = 0
     if run.latest.exists():
@@ -138,8 +162,10 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
         logging.info(
             "Resuming %s after step %d of %d.", run.path, first_step, settings.steps
         )
-    # Frees the array after the copy to TensorFlow: two copies need too much memory.
-    images = tf.constant(splits.pop("train").images)
+    images = splits.pop("train").images
+    if sampler is None:
+        # Frees the array after the copy to TensorFlow: two copies need too much memory.
+        images = tf.constant(images)
     validation = splits["validation"].head(settings.num_validation_images)
     held_out = callbacks.HeldOut(validation)
     log = callbacks.MetricsCsv(run, first_step)
@@ -159,12 +185,15 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
     num_epochs, remaining = divmod(settings.steps, every)
 
     def fit(start: int, **epochs) -> None:
-        batches = training_batches(
-            images,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            first_step=start,
-        )
+        given: dict[str, int] = {
+            "batch_size": settings.batch_size,
+            "seed": settings.seed,
+            "first_step": start,
+        }
+        if sampler is None:
+            batches = training_batches(images, **given)
+        else:
+            batches = window_batches(sampler, **given)
         # Keras redraws the progress bar in place, which needs a terminal.
         verbose = 1 if sys.stdout.isatty() else 2
         trainer.fit(
@@ -196,7 +225,11 @@ def _fit(trainer, config: RunConfig, run: RunDir, splits) -> None:
 
 
 def _finish(
-    air: AIR | AIR3D, config: RunConfig, run: RunDir, test: ImageSet
+    air: AIR | AIR3D,
+    config: RunConfig,
+    run: RunDir,
+    test: ImageSet,
+    held_out: PictureSet | None,
 ) -> Evaluation:
     """Writes the results of a run. metrics.json is last: it marks a complete run."""
     rows = run.read_metrics_csv()
@@ -222,6 +255,11 @@ def _finish(
         split="test",
         warnings=diagnose(evaluation),
         training_seconds=rows[-1]["seconds"],
+        **(
+            picture_figures(air, held_out)
+            if held_out is not None and isinstance(air, AIR)
+            else {}
+        ),
     )
     write_json(run.metrics_json, evaluation.to_dict())
     return evaluation

@@ -114,6 +114,10 @@ class ResultsFolder:
             return os.stat(image).st_mtime <= files[-1].stat().st_mtime
         return True
 
+    def answer_file(self, image: str | os.PathLike) -> pathlib.Path:
+        """The JSON file of a picture, which is there if it is done."""
+        return self._files(image)[-1]
+
     def add(
         self, image: str | os.PathLike, picture: np.ndarray, objects: PictureObjects
     ) -> pathlib.Path:

@@ -1,0 +1,241 @@
+"""Runs on pictures of any size, with a small model, through to all runtimes."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tifffile
+from PIL import Image
+from sklearn.base import clone
+
+from air_tf import ObjectCounter, counter
+from air_tf.config import DataConfig, PictureConfig, RunConfig, TrainingConfig
+from air_tf.data.picture_files import read_pixels
+from air_tf.deployment.answers import pictures_from_json
+from air_tf.deployment.client import Client
+from air_tf.deployment.convert import to_tflite
+from air_tf.deployment.edge import Conversion, EdgeModel
+from air_tf.deployment.session import ServedModel
+from air_tf.deployment.signatures import ServingModule
+from air_tf.errors import InputError
+from air_tf.evaluation.evaluate_run import evaluate_run
+from air_tf.inference.whole import find_objects
+from air_tf.runs import RunDir
+from air_tf.training import callbacks
+from air_tf.training.train import train
+
+_TRAINING = TrainingConfig(
+    steps=30, batch_size=8, steps_per_evaluation=10, jit_compile=False
+)
+_PICTURES = PictureConfig(object_size=(4, 8), min_contrast=0.0)
+
+
+def _picture(seed, shape=(50, 60)):
+    """Spots of 6 x 6 pixels, each pixel of them different."""
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(8, 12, shape).astype(np.uint8)
+    for _ in range(10):
+        y, x = rng.integers(2, 40, 2)
+        picture[y : y + 6, x : x + 6] = rng.integers(150, 250, (6, 6))
+    return picture
+
+
+@pytest.fixture(scope="module")
+def config(small_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plate")
+    for i in range(5):
+        Image.fromarray(_picture(i, (50 + i, 60))).save(folder / f"{i}.png")
+    tifffile.imwrite(folder / "5.tif", _picture(5).astype(np.uint16) * 257)
+    (folder / "broken.png").write_text("no picture")
+    return RunConfig(
+        model=small_config,
+        data=DataConfig(dataset="folder", image_dir=str(folder)),
+        training=_TRAINING,
+        pictures=_PICTURES,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("pictures") / "run"
+    train(config, folder)
+    return RunDir(folder)
+
+
+def test_a_run_stores_what_was_measured(config, run):
+    pictures = run.read_config().pictures
+    assert pictures.polarity == "bright" and pictures.levels[0] < 0.05
+    assert pictures == dataclasses.replace(
+        _PICTURES, polarity="bright", levels=pictures.levels
+    )
+    # The same command finds the run trained to its end.
+    before = run.model_file.stat().st_mtime_ns
+    train(config, run.path)
+    assert run.model_file.stat().st_mtime_ns == before
+
+
+def test_a_run_of_other_pictures_is_refused(config, run, tmp_path):
+    Image.fromarray(_picture(0)).save(tmp_path / "a.png")
+    Image.fromarray(_picture(1)).save(tmp_path / "b.png")
+    data = DataConfig(dataset="folder", image_dir=str(tmp_path))
+    levels = run.read_config().pictures.levels
+    pictures = dataclasses.replace(_PICTURES, levels=levels)
+    with pytest.raises(InputError, match="the images themselves"):
+        train(dataclasses.replace(config, data=data, pictures=pictures), run.path)
+    pictures = dataclasses.replace(_PICTURES, knee=1.0)
+    with pytest.raises(InputError, match=r"knee \(there 0.15, here 1.0\)"):
+        train(dataclasses.replace(config, pictures=pictures), run.path)
+
+
+def test_an_interrupted_run_sees_the_same_windows(config, run, tmp_path, monkeypatch):
+    class Interrupt(callbacks.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations.numpy()) == 20:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "StopOnNaN", Interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+    again = RunDir(tmp_path / "run").load_model()
+    for one, other in zip(
+        again.get_weights(), run.load_model().get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_evaluation_of_splits_and_of_other_pictures(run, tmp_path):
+    """6 pictures: one is for validation and one for testing."""
+    test = evaluate_run(run, {}, split="test")
+    assert test.split == "test" and test.num_images == pytest.approx(12, abs=2)
+    assert evaluate_run(run, {}, split="train").num_images > 3 * test.num_images
+    Image.fromarray(_picture(9)).save(tmp_path / "a.png")
+    other = evaluate_run(run, {"image_dir": str(tmp_path)})
+    assert other.split == "all"
+    with pytest.raises(InputError, match="was not trained on these images"):
+        evaluate_run(run, {"image_dir": str(tmp_path)}, split="train")
+    # Images of the canvas' size have nothing to be cut.
+    np.savez(tmp_path / "x.npz", image=np.zeros((20, 16, 16), np.uint8))
+    data = {"dataset": "file", "data_file": str(tmp_path / "x.npz")}
+    assert evaluate_run(run, data).num_images == 20
+
+
+class _Server(Client):
+    """A server, without a network."""
+
+    _server = "here"
+
+    def __init__(self, served):
+        self._served = served
+
+    def predict(self, signature, inputs):
+        found = self._served(signature, inputs)
+        return {
+            name: np.char.decode(array.astype(np.bytes_))
+            if array.dtype == object
+            else array
+            for name, array in found.items()
+        }
+
+    def close(self):
+        self._served.close()
+
+
+def test_servers_and_devices_find_the_same(run, tmp_path):
+    air = run.load_model()
+    # As a model that has learnt something: what it finds differs in sizes and shapes.
+    settings, shape = run.read_config().pictures, air.config.image_shape[:2]
+    pixels = _picture(3, (70, 90))
+    wanted = find_objects(air.infer, pixels, settings, shape)
+    assert wanted.labels.max() > 3
+
+    module = ServingModule(air, air.config.max_objects, settings)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
+    server = _Server(ServedModel(tmp_path / "1"))
+    assert server.read_pictures() == (settings, shape)
+    found = find_objects(server.infer_windows, pixels, settings, shape)
+    _assert_same(found, wanted)
+    server.close()
+
+    conversion = Conversion(
+        "float32", air.config.image_shape, air.config.max_objects, pictures=settings
+    )
+    (tmp_path / "a.tflite").write_bytes(to_tflite(air, conversion))
+    device = EdgeModel(tmp_path / "a.tflite")
+    assert device.conversion.pictures == settings
+    _assert_same(find_objects(device.infer, pixels, settings, shape), wanted)
+
+
+def _assert_same(found, wanted):
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_allclose(found.probability, wanted.probability, atol=1e-4)
+    np.testing.assert_allclose(found.z_what, wanted.z_what, atol=1e-3)
+    assert (found.count_low, found.count_high) == (wanted.count_low, wanted.count_high)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"canvas": 3}', '{"canvas": [1, 2]}'])
+def test_settings_that_can_not_be_read(text):
+    with pytest.raises(ValueError):
+        pictures_from_json(text)
+    assert json.loads(text) is not None
+
+
+@pytest.fixture
+def small_counter(config, monkeypatch):
+    """An `ObjectCounter` with the small model."""
+    monkeypatch.setattr(
+        counter,
+        "_new_config",
+        lambda pictures, image_dir: dataclasses.replace(config, pictures=pictures),
+    )
+    return ObjectCounter(object_size=(4, 8), steps=10)
+
+
+def test_an_estimator_of_scikit_learn(small_counter, tmp_path):
+    copy = clone(small_counter)
+    assert copy.get_params() == {
+        "object_size": (4, 8),
+        "polarity": None,
+        "channel": None,
+        "steps": 10,
+        "seed": 0,
+    }
+    with pytest.raises(Exception, match="not fitted"):
+        copy.predict([_picture(0)])
+    # Of different sizes and types.
+    images = [_picture(i, (50, 60 + i)) for i in range(3)]
+    images[1] = images[1].astype(np.uint16) * 257
+    assert copy.fit(images) is copy
+    counts = copy.predict(images)
+    assert counts.shape == (3,) and counts.dtype == np.int64
+    for image, count in zip(images, counts, strict=True):
+        labels, table = copy.segment(image), copy.locate(image)
+        assert labels.shape == image.shape and labels.dtype == np.int32
+        assert labels.max() == len(table) == count
+        assert {"label", "bbox-0", "centroid-1", "area"} <= set(table.columns)
+
+    copy.save(tmp_path / "saved")
+    again = ObjectCounter.load(tmp_path / "saved")
+    np.testing.assert_array_equal(again.predict(images), counts)
+    assert again.get_params()["steps"] == 10
+    with pytest.raises(InputError, match="exists; expected a new folder"):
+        copy.save(tmp_path / "saved")
+
+
+def test_an_estimator_without_pictures(small_counter):
+    with pytest.raises(InputError, match="images is empty; expected pictures"):
+        small_counter.fit([])
+    with pytest.raises(InputError, match="picture 0: holds NaN"):
+        small_counter.fit([np.full((50, 50), np.nan)])
+
+
+def test_a_run_reads_its_page_and_channel(tmp_path):
+    stack = np.stack([_picture(0), _picture(1)])
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    found = read_pixels(tmp_path / "a.tif", PictureConfig(page=1))
+    np.testing.assert_array_equal(found, _picture(1))

@@ -1,0 +1,189 @@
+"""Objects of large pictures: whichever window finds them, they are counted once."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from air_tf.config import PictureConfig
+from air_tf.errors import InputError
+from air_tf.inference.counts import count_interval
+from air_tf.inference.whole import find_objects
+from air_tf.inference.windows import make_grid
+from air_tf.structs import Scenes
+
+_SETTINGS = PictureConfig(
+    object_size=(6, 24), polarity="bright", levels=(0.0, 1.0), knee=1e6
+)
+_SHAPE = (64, 64)
+_STEPS = 30
+
+
+def _components(windows, *, seed=None, sure=0.99):
+    """Answers for windows as a model would give them, from connected pixels.
+
+    Also of objects that the window's border cuts. With a seed, masks miss a row of
+    pixels here and there, so that windows disagree where an object is.
+    """
+    rng = np.random.default_rng(seed)
+    num = len(windows)
+    masks = np.zeros((num, _STEPS, *_SHAPE), np.float32)
+    counts = np.zeros(num, np.int32)
+    for i, window in enumerate(windows[..., 0]):
+        labels, counts[i] = ndimage.label(window > 100)
+        for t, part in enumerate(ndimage.find_objects(labels)):
+            mask = labels == t + 1
+            if seed is not None:
+                rows, columns = part
+                cut = rng.integers(4)
+                if cut == 0:
+                    mask[rows.start] = False
+                elif cut == 1:
+                    mask[:, columns.stop - 1] = False
+            masks[i, t] = mask
+    present = np.arange(_STEPS) < counts[:, np.newaxis]
+    zeros = np.zeros((num, 1))
+    return Scenes(
+        num_objects=counts,
+        num_objects_probs=zeros,
+        boxes=zeros,
+        presence=present.astype(float),
+        presence_probs=np.where(present, sure, 0.0),
+        z_where=zeros,
+        z_what=np.ones((num, _STEPS, 2)),
+        canvas=windows / 255.0,
+        mask=masks,
+        ground=np.zeros(windows.shape),
+        num_trips=counts,
+    )
+
+
+def _discs(side, number, *, seed=0, sizes=(6, 24)):
+    """A picture with discs that do not touch, also at its border, and their number."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((side, side), np.uint8)
+    found = 0
+    for _ in range(20 * number):
+        radius = rng.uniform(*sizes) / 2.0
+        y, x = rng.uniform(-radius / 2, side + radius / 2, 2)
+        top, left = max(int(y - radius) - 2, 0), max(int(x - radius) - 2, 0)
+        part = picture[top : int(y + radius) + 4, left : int(x + radius) + 4]
+        if part.any():
+            continue
+        rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+        disc = (rows + top - y) ** 2 + (columns + left - x) ** 2 <= radius**2
+        if disc.sum() < 40:  # what the border leaves of it is no object
+            continue
+        part[disc] = 200
+        found += 1
+        if found == number:
+            break
+    return picture, found
+
+
+def _assert_same_pixels(found, wanted):
+    """But for a seam, since intensities are blurred a little."""
+    assert not (found & ~ndimage.binary_dilation(wanted)).any()
+    assert not (ndimage.binary_erosion(wanted, iterations=2) & ~found).any()
+
+
+@pytest.mark.parametrize("length, expected", [(64, [0]), (100, [0, 36]), (65, [0, 1])])
+def test_windows_cover_a_side_and_lie_at_its_borders(length, expected):
+    grid = make_grid((length, 64), _SHAPE, overlap=24)
+    assert grid.rows.starts.tolist() == expected
+    assert grid.columns.starts.tolist() == [0] and grid.num_windows == len(expected)
+
+
+def test_cells_meet_and_leave_room_for_half_an_object():
+    """With an overlap of 24, a centre in a cell is 12 pixels from a window's border,
+    but at the border of the picture."""
+    for length in range(64, 400, 7):
+        starts, cells = make_grid((length, 64), _SHAPE, overlap=24).rows
+        assert cells[0, 0] == 0 and cells[-1, 1] == length
+        np.testing.assert_array_equal(cells[1:, 0], cells[:-1, 1])
+        assert (cells[1:, 0] - starts[1:] >= 12).all()
+        assert (starts[:-1] + 64 - cells[:-1, 1] >= 12).all()
+
+
+def test_every_object_is_found_once():
+    picture, number = _discs(700, 400)
+    assert number == 400
+    found = find_objects(_components, picture, _SETTINGS, _SHAPE)
+    truth, _ = ndimage.label(picture)
+    assert found.labels.dtype == np.int32 and found.labels.max() == number
+    assert len(found.probability) == len(found.z_what) == number
+    # One label for each disc, with its pixels.
+    both = (found.labels > 0) & (truth > 0)
+    pairs = np.unique(np.stack([found.labels[both], truth[both]]), axis=1)
+    assert pairs.shape[1] == number
+    _assert_same_pixels(found.labels > 0, truth > 0)
+
+
+def test_windows_that_disagree_lose_and_double_few():
+    picture, number = _discs(700, 400, seed=1)
+    infer = lambda windows: _components(windows, seed=3)  # noqa: E731
+    found = find_objects(infer, picture, _SETTINGS, _SHAPE)
+    truth, _ = ndimage.label(picture)
+    of_each = [
+        np.setdiff1d(np.unique(found.labels[truth == k]), [0]) for k in range(1, 401)
+    ]
+    lost = sum(len(labels) == 0 for labels in of_each)
+    doubled = sum(len(labels) > 1 for labels in of_each)
+    assert lost + doubled <= 0.005 * number
+
+
+def test_labels_go_from_top_to_bottom_and_slivers_are_no_objects():
+    picture = np.zeros((64, 120), np.uint8)
+    picture[40:50, 20:30] = picture[5:15, 80:90] = 200
+    picture[31, 61] = 200  # a disc of half the smallest size has 7 pixels
+    found = find_objects(_components, picture, _SETTINGS, _SHAPE)
+    assert found.labels[10, 85] == 1 and found.labels[45, 25] == 2
+    assert found.labels.max() == 2 and found.labels[31, 61] == 0
+
+
+def test_pictures_smaller_than_a_window_or_an_object():
+    picture = np.zeros((30, 40), np.uint8)
+    picture[10:20, 12:20] = 200
+    found = find_objects(_components, picture, _SETTINGS, _SHAPE)
+    assert found.labels.shape == (30, 40) and found.labels.max() == 1
+    _assert_same_pixels(found.labels > 0, picture > 0)
+    with pytest.raises(InputError, match="x: has 20x30 pixels; expected sides of at"):
+        find_objects(_components, picture[:, :20], _SETTINGS, _SHAPE, what="x")
+
+
+def test_large_objects_are_found_in_averaged_pixels():
+    """The largest has 96 pixels: squares of 3 x 3 pixels are averaged."""
+    settings = PictureConfig(
+        object_size=(30, 96), polarity="bright", levels=(0.0, 1.0), knee=1e6
+    )
+    assert settings.binning == 3
+    picture = np.zeros((400, 301), np.uint8)
+    picture[30:90, 60:150] = picture[300:360, 240:300] = 200
+    found = find_objects(_components, picture, settings, _SHAPE)
+    shown = ndimage.zoom(found.labels > 0, 1 / 3, order=0)
+    _assert_same_pixels(shown, ndimage.zoom(picture > 0, 1 / 3, order=0))
+    assert found.labels.max() == 2 and found.labels.shape == picture.shape
+
+
+def test_an_empty_picture():
+    picture = np.zeros((100, 100), np.uint8)
+    found = find_objects(_components, picture, _SETTINGS, _SHAPE)
+    assert not found.labels.any() and found.z_what.shape[0] == 0
+    assert (found.count_low, found.count_high, found.count_probability) == (0, 0, 1.0)
+
+
+def test_the_interval_of_a_count_is_that_of_the_sum():
+    """Against all outcomes of 4 objects that were found and 2 that were missed."""
+    found, missed = np.array([0.9, 0.8, 1.0, 0.6]), np.array([0.3, 0.1])
+    events = [*found, *missed]
+    probs = np.zeros(7)
+    for outcome in itertools.product([0, 1], repeat=6):
+        terms = [p if one else 1 - p for p, one in zip(events, outcome, strict=True)]
+        probs[sum(outcome)] += np.prod(terms)
+    interval = count_interval(found, missed)
+    assert interval.probability == pytest.approx(probs[4])
+    assert probs[: interval.low].sum() <= 0.05 < probs[: interval.low + 1].sum()
+    assert probs[interval.high + 1 :].sum() <= 0.05 < probs[interval.high :].sum()
+    # What was found is in it, also where it is improbable.
+    assert count_interval(np.full(40, 0.1), np.zeros(0)).high == 40
