@@ -5,8 +5,9 @@
 The model is a file written by convert.py. Needs only numpy, Pillow and ai-edge-litert.
 With --output_dir, a model of 3D scenes also gets objects.csv, with a row for each
 object. With a model of pictures of any size, counts the objects of whole pictures, and
-writes what predict.py does; takes folders, too, and needs the extra [pictures]. A
-picture that can't be read is reported; the others are still processed.
+writes what predict.py does; takes folders, too. Their --output_dir, and TIFF files,
+need the extra [pictures]. A picture that can't be read is reported; the others are
+still processed.
 """
 
 # argparse instead of air_tf.cli, because devices do not have absl.

@@ -221,6 +221,9 @@ def test_known_counts(tmp_path):
     table.write_text("image,count\na.png,3\nb.tif,-1\n")
     with pytest.raises(InputError, match=r"counts.csv, line 3: count is '-1'; expect"):
         known_counts(files)
+    for name, what in (("none", "no such folder"), ("counts.csv", "is a file; exp")):
+        with pytest.raises(InputError, match=f"{name}: {what}"):
+            PictureSet.of_folder(tmp_path / name, _LINEAR)
     table.write_text("name,count\n")
     with pytest.raises(InputError, match=r"counts\.csv: lacks the columns image and"):
         known_counts(files)

@@ -258,6 +258,21 @@ _WHAT_IS_NOT_THERE = [
         ["none.npz: no such file"],
     ),
     ("train", ["--dataset=folder", "--image_dir=none"], ["none: no such folder"]),
+    (
+        "train",
+        ["--object_size=12,40"],
+        ["--object_size is given; expected nothing unless --dataset is folder"],
+    ),
+    (
+        "train",
+        ["--dataset=folder", "--image_dir=none", "--object_size=40,12"],
+        ["--object_size is (40.0, 12.0); expected two numbers of pixels"],
+    ),
+    (
+        "predict",
+        ["--model_dir=run", "--page=1", "a.png"],
+        ["--page is given; expected nothing for a model that resizes pictures"],
+    ),
     # As every program that uses a run: they all read it by `RunDir`.
     (
         "predict",

@@ -48,6 +48,10 @@ class PictureSet:
         Raises:
           InputError: if the folder holds no picture that can be used.
         """
+        if not os.path.isdir(path):
+            exists = os.path.exists(path)
+            what = "is a file; expected a folder" if exists else "no such folder"
+            raise InputError(f"{path}: {what}")
         files = find_pictures([path])
         names = {str(file): file for file in files}
         counts = dict(zip(names, known_counts(files), strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from air_tf.config import AIR3DConfig, AIRConfig, RunConfig
-from air_tf.deployment.answers import Answers, Output
+from air_tf.deployment.answers import PICTURES, Output
 from air_tf.deployment.exportable import Exportable
 from air_tf.deployment.serving_files import DOCKER_RUN, MODEL_NAME
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
@@ -110,7 +110,7 @@ def append_card(base: pathlib.Path, model: Exportable, section: str) -> None:
 
 
 def _head(model: Exportable) -> str:
-    answers, texts = model.answers, _TEXTS[model.answers.model]
+    texts = _TEXTS[model.answers.model]
     return f"""\
 # {MODEL_NAME}
 
@@ -130,18 +130,33 @@ Outputs of a scene, float32 unless stated otherwise; those of absent objects are
 
 | output | shape | meaning |
 |---|---|---|
-{_output_rows(answers)}
+{_output_rows(model)}
 - A request holds B = 1 to {MAX_BATCH_SIZE} images.
 - NaN pixels are replaced by 0; pixels outside [0, 1] are clamped.
-{texts.sizes}
+{texts.sizes}{_windows(model)}
 - With `--enable_batching`, TF Serving refuses all requests in a batch if it refuses
   one of them. If you do not trust your clients, leave the flag out, or check pictures
   before you send them, as `scripts/serving_client.py` does.
 """
 
 
+def _windows(model: Exportable) -> str:
+    if PICTURES.name not in model.constants:
+        return ""
+    return f"""
+- The canvas is a window of larger pictures, prepared as `{PICTURES.name}` says (JSON):
+  intensities of objects are near 1, of the ground 0. `scripts/serving_client.py` cuts
+  the windows and merges the answers."""
+
+
+def _constants(model: Exportable) -> tuple[Output, ...]:
+    """Outputs that are the same for every picture."""
+    own = (PICTURES,) if PICTURES.name in model.constants else ()
+    return (*model.answers.constants, *own)
+
+
 def _signature_rows(model: Exportable) -> str:
-    large, constants = model.answers.large, model.answers.constants
+    large, constants = model.answers.large, _constants(model)
     drawn = [f"`{output.name}` float32 {output.shape}" for output in large]
     if model.latents and "canvas" not in model.answers.all_names:
         drawn.append("`canvas` float32 [B, H, W, C]")
@@ -169,8 +184,8 @@ def _listed(*items: str) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _output_rows(answers: Answers) -> str:
-    return "".join(map(_output_row, (*answers.small, *answers.constants)))
+def _output_rows(model: Exportable) -> str:
+    return "".join(map(_output_row, (*model.answers.small, *_constants(model))))
 
 
 def _output_row(output: Output) -> str:
