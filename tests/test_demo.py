@@ -1,6 +1,7 @@
 """The page that runs a model in the browser, used as a reader would."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import importlib.resources
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from air_tf.deployment import convert as convert_module
-from air_tf.deployment import demo, litert_js, page
+from air_tf.deployment import demo, litert_js, web_page
 from air_tf.deployment.edge import EdgeModel
 from air_tf.errors import InputError
 from air_tf.inference.editing import SceneEditor
@@ -154,23 +155,28 @@ def test_the_browser_finds_what_the_edge_model_finds(opened, made, held_out_scen
 
 def test_the_page_requests_nothing(opened, made):
     """Neither what it does by itself, nor what a script in it might want."""
-    blocked = opened.execute_async_script(
-        "fetch('https://example.com/').then(() => arguments[0](false),"
-        " () => arguments[0](true))"
-    )
-    assert blocked
     events = [json.loads(log["message"]) for log in opened.get_log("performance")]
     requested = {
         event["message"]["params"]["request"]["url"]
         for event in events
         if event["message"]["method"] == "Network.requestWillBeSent"
+        # Not of the page that the browser starts with.
+        and event["message"]["params"]["documentURL"] == made[1].as_uri()
     }
     assert made[1].as_uri() in requested
     outside = requested - {made[1].as_uri()}
-    assert all(url.startswith(("data:", "blob:")) for url in outside)
-    severe = [log for log in opened.get_log("browser") if log["level"] == "SEVERE"]
-    # That the request above was refused.
-    assert all("example.com" in log["message"] for log in severe)
+    assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []
+    assert _errors(opened) == []
+    refused = opened.execute_async_script(
+        "const done = arguments[0];"
+        "fetch('https://example.com/').then(() => done(false), () => done(true));"
+    )
+    assert refused and "Content Security Policy" in _errors(opened)[0]
+
+
+def _errors(browser):
+    logs = browser.get_log("browser")
+    return [log["message"] for log in logs if log["level"] == "SEVERE"]
 
 
 def test_drawing(fresh, made):
@@ -179,7 +185,7 @@ def test_drawing(fresh, made):
     found = _draw(fresh, _ONE)
     assert _text(fresh, "count") == "1 object"
     image = np.reshape(found["image"], (50, 50))
-    assert image[15, 12] > 0.9 and image[:, 18:].max() == 0
+    assert image[15, 12] > 0.8 and image[:, 18:].max() == 0
     found = _draw(fresh, _SEVEN)
     assert _text(fresh, "count") == "2 objects"
     # What the page says is what another runtime says of the same pixels.
@@ -282,6 +288,7 @@ def test_objects_are_moved_copied_and_deleted(fresh, made, learnt_run):
     require(_wait(fresh))
     assert not fresh.find_element(By.ID, "copy").is_enabled()  # T = 3
     assert "3 objects, as you arranged" in _text(fresh, "arranged")
+    assert fresh.switch_to.active_element.accessible_name == "Object 3"
     _visible_boxes(fresh)[0].send_keys("\ue017")  # Delete
     editor.remove(0)
     require(_wait(fresh))
@@ -432,11 +439,13 @@ def test_accessibility(fresh, scheme):
 
 
 def test_all_controls_are_reached_by_the_tab_key(fresh):
+    from selenium.webdriver import ActionChains
+
     _draw(fresh, _ONE)
     fresh.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
     reached, outlines = [], []
-    for _ in range(26):
-        fresh.switch_to.active_element.send_keys("\ue004")
+    for _ in range(20):
+        ActionChains(fresh, duration=0).send_keys("\ue004").perform()
         name, outline = fresh.execute_script(
             "const e = document.activeElement; return [e.id || e.tagName + '.' +"
             " e.className, getComputedStyle(e.id === 'file' ?"
@@ -446,6 +455,7 @@ def test_all_controls_are_reached_by_the_tab_key(fresh):
         outlines.append(outline)
     for name in ("undo", "clear", "file", "brush", "BUTTON.box", "copy", "remove"):
         assert name in reached, reached
+    assert reached[-1] == "SUMMARY."
     assert reached.count("BUTTON.") == 12  # the held-out scenes
     shown = dict(zip(reached, outlines, strict=True))
     assert {shown[name] for name in ("undo", "clear", "copy", "BUTTON.box")} == {
@@ -471,7 +481,8 @@ def test_files_for_a_web_server(browser, made, tmp_path):
     demo.write_files(made[0], tmp_path / "site")
     with pytest.raises(InputError, match=r"app\.js exists; .* `overwrite`"):
         demo.write_files(made[0], tmp_path / "site")
-    assert (tmp_path / "site" / "air.tflite").read_bytes() == made[0].model
+    with gzip.open(tmp_path / "site" / "air.tflite.gz") as file:
+        assert file.read() == made[0].model
     handler = functools.partial(_Quiet, directory=str(tmp_path / "site"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -492,10 +503,10 @@ def test_sizes(made):
     """Of the page in a few parts, and of what the package holds."""
     folder = importlib.resources.files("air_tf.deployment") / "litert"
     assert max(len(file.read_bytes()) for file in folder.iterdir()) < 2_000_000
-    own = 4 / 3 * len(page._gzip(made[0].model))
-    assert len(page.one_file(made[0])) < own + 4_200_000
+    own = 4 / 3 * len(gzip.compress(made[0].model))
+    assert len(web_page.one_file(made[0])) < own + 4_200_000
     # The same page from the same run.
-    assert page.one_file(made[0]) == made[1].read_text(encoding="utf-8")
+    assert web_page.one_file(made[0]) == made[1].read_text(encoding="utf-8")
 
 
 def test_a_damaged_runtime_is_refused(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from air_tf.config import AdditiveConfig, BlackConfig, DifferenceConfig
-from air_tf.deployment import page
+from air_tf.deployment import web_page
 from air_tf.deployment.convert import FORMATS, convert
 from air_tf.deployment.edge import EdgeModel
 from air_tf.deployment.writing import TEMPORARY, writing
@@ -34,7 +34,7 @@ def make_demo(
     max_objects: int | None = None,
     proposals: int | None = None,
     data_dir: str | None = None,
-) -> page.Page:
+) -> web_page.Page:
     """Makes the page of a run.
 
     Args:
@@ -45,7 +45,7 @@ def make_demo(
       data_dir: see above.
 
     Returns:
-      The page, which `air_tf.deployment.page` writes.
+      The page, which `air_tf.deployment.web_page` writes.
 
     Raises:
       InputError: for a run that can't be used, see `convert` as well; or another number
@@ -82,7 +82,7 @@ def make_demo(
 
 def of_model(
     air: AIR, model: EdgeModel, content: bytes, held_out: ImageSet, *, title: str
-) -> page.Page:
+) -> web_page.Page:
     """The page of a converted model.
 
     Args:
@@ -113,7 +113,7 @@ def of_model(
         "choosesInk": channels == 3 or not is_black,
     }
     strip = np.concatenate([_to_uint8(blank), _to_uint8(samples)])
-    return page.Page(title, settings, content, _to_strip(strip))
+    return web_page.Page(title, settings, content, _to_strip(strip))
 
 
 def _of_all_counts(counts: np.ndarray) -> np.ndarray:
@@ -148,14 +148,14 @@ def _to_strip(images: np.ndarray) -> bytes:
     return data.getvalue()
 
 
-def write_one_file(demo: page.Page, path: str | os.PathLike) -> None:
+def write_one_file(demo: web_page.Page, path: str | os.PathLike) -> None:
     """Writes the page as one HTML file; raises OutputError if that fails."""
     with replacing(path) as temporary:
-        temporary.write_text(page.one_file(demo), encoding="utf-8")
+        temporary.write_text(web_page.one_file(demo), encoding="utf-8")
 
 
 def write_files(
-    demo: page.Page, folder: str | os.PathLike, *, overwrite: bool = False
+    demo: web_page.Page, folder: str | os.PathLike, *, overwrite: bool = False
 ) -> None:
     """Writes the page as files for a web server.
 
@@ -169,7 +169,7 @@ def write_files(
         made.
       OutputError: if a file can't be written.
     """
-    found = page.files(demo)
+    found = web_page.files(demo)
     path = make_output_dir(folder, found, overwrite=overwrite)
     for name, content in found.items():
         with replacing(path / name) as temporary:

@@ -71,13 +71,14 @@ async function infer(now) {
 function showDrawn(now, drawn) {
   const n = count(now.arranged ?? computed.scene);
   show($('drawn'), drawn.canvas);
-  handles.show(drawn.boxes, n);
+  const lostFocus = handles.show(drawn.boxes, n);
   $('arranged').textContent = now.arranged
     ? `${objects(n)}, as you arranged them.`
     : 'As the model found it.';
   $('copy').disabled = !n || n >= maxObjects;
   $('remove').disabled = !n;
   $('undo').disabled = states.length < 2;
+  if (lostFocus) $('undo').focus();
 }
 
 const scene = () => state().arranged ?? computed.scene;

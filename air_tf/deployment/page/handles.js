@@ -20,18 +20,22 @@ export class Handles {
     this.selected = 0;
   }
 
-  /** Shows the first n boxes, an array of (ymin, xmin, ymax, xmax). */
+  /**
+   * Shows the first n boxes, an array of (ymin, xmin, ymax, xmax). If one of them has
+   * the focus, it goes to the selected one; returns whether there is none any more.
+   */
   show(boxes, n) {
+    const hasFocus = this.buttons.includes(document.activeElement);
     while (this.buttons.length < n) this.add();
     this.selected = Math.max(0, Math.min(this.selected, n - 1));
     this.buttons.forEach((button, t) => {
-      const hasFocus = button === document.activeElement;
       button.hidden = t >= n;
-      if (hasFocus && button.hidden && n) this.buttons[this.selected].focus();
       if (button.hidden) return;
       place(button, ...boxes.subarray(4 * t, 4 * t + 4));
       button.setAttribute('aria-pressed', t === this.selected);
     });
+    if (hasFocus && n) this.buttons[this.selected].focus();
+    return hasFocus && !n;
   }
 
   select(object) {

@@ -6,6 +6,7 @@ forbids all requests.
 """
 
 import base64
+import functools
 import gzip
 import hashlib
 import importlib.resources
@@ -59,7 +60,7 @@ def one_file(page: Page) -> str:
         for name, content in _modules().items()
     }
     resources = {
-        name: {"file": None, "text": _base64(_gzip(content))}
+        name: {"file": None, "text": _base64(content)}
         for name, content in _resources(page).items()
     }
     return _render(
@@ -74,12 +75,11 @@ def files(page: Page) -> dict[str, bytes]:
     packed = {
         "wasm": "runtime.wasm.gz",
         "glue": "runtime.js.gz",
-        "model": "air.tflite",
+        "model": "air.tflite.gz",
         "pictures": "pictures.png",
     }
     for name, content in _resources(page).items():
-        file = packed[name]
-        found[file] = _gzip(content) if file.endswith(".gz") else content
+        found[packed[name]] = content
     html = _render(
         page,
         {name: f"./{file}" for name, file in names.items()},
@@ -98,12 +98,18 @@ def _modules() -> dict[str, bytes]:
 
 
 def _resources(page: Page) -> dict[str, bytes]:
+    """What the page loads by name, packed unless it is small anyway."""
     return {
-        "wasm": litert_js.read_file("runtime.wasm"),
-        "glue": litert_js.read_file("runtime.js"),
-        "model": page.model,
+        "wasm": _packed_runtime("runtime.wasm"),
+        "glue": _packed_runtime("runtime.js"),
+        "model": _gzip(page.model),
         "pictures": page.pictures,
     }
+
+
+@functools.cache
+def _packed_runtime(name: str) -> bytes:
+    return _gzip(litert_js.read_file(name))
 
 
 def _render(
