@@ -36,7 +36,9 @@ function replace(change) {
 function update() {
   paint($('paper'), state().picture, state().strokes);
   placeGuide($('guide'), isBlank() ? MIDDLE : null);
-  running ??= work().finally(() => (running = null));
+  running ??= work()
+    .catch(error => complain(`The model failed: ${error.message ?? error}`))
+    .finally(() => (running = null));
   return running;
 }
 
@@ -141,7 +143,7 @@ function complain(text) {
   $('problem').hidden = false;
 }
 
-async function open(file) {
+async function openPicture(file) {
   $('problem').hidden = true;
   try {
     use(await readPicture(file));
@@ -150,13 +152,13 @@ async function open(file) {
   }
 }
 $('file').onchange = () => {
-  if ($('file').files.length) open($('file').files[0]);
+  if ($('file').files.length) openPicture($('file').files[0]);
   $('file').value = '';
 };
 addEventListener('dragover', event => event.preventDefault());
 addEventListener('drop', event => {
   event.preventDefault();
-  if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) openPicture(event.dataTransfer.files[0]);
 });
 
 function addSamples(canvases) {
@@ -201,7 +203,7 @@ async function start() {
 if (!self.missing.length) {
   try {
     // For the browser's console.
-    self.demo = {model: await start(), state, update, computed: () => computed, open};
+    self.demo = {model: await start(), state, update, computed: () => computed};
   } catch (error) {
     complain(`The model can't be loaded: ${error.message ?? error}`);
     throw error;
