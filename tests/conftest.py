@@ -7,6 +7,7 @@ none.
 import dataclasses
 import logging
 import os
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Tests run in two processes, which would wait for each other's threads.
@@ -268,6 +269,39 @@ def exported(learnt_run, tmp_path_factory):
     base = tmp_path_factory.mktemp("exports") / "air"
     export(learnt_run, base)
     return base
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium, where it is installed. Logs messages and requests."""
+    chromium, driver = (shutil.which(n) for n in ("chromium", "chromedriver"))
+    if not (chromium and driver):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--window-size=1200,1000",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):
+        options.add_argument(flag)
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    service = webdriver.ChromeService(executable_path=driver)
+    one = webdriver.Chrome(options=options, service=service)
+    yield one
+    one.quit()
 
 
 @pytest.fixture(scope="session")

@@ -122,6 +122,24 @@ def test_the_loop_is_kept_and_stops_early(converted, held_out_scenes):
             np.testing.assert_array_equal(trips, 1)
 
 
+def test_all_formats_but_int8_draw(converted, held_out_scenes):
+    images, counts = held_out_scenes
+    for format, (file, _) in converted.items():
+        interpreter = Interpreter(str(file))
+        if format == "int8":
+            assert list(interpreter.get_signature_list()) == ["serving_default"]
+            continue
+        scenes = EdgeModel(file).infer(images[counts == 2][:1])
+        drawn = interpreter.get_signature_runner("decode")(
+            z_where=scenes.z_where, z_what=scenes.z_what, presence=scenes.presence
+        )
+        assert set(drawn) == {"boxes", "canvas", "mask"}
+        for name, array in drawn.items():
+            # Computing in 8 bits depends on what is drawn together.
+            atol = 0.05 if format == "dynamic" else 1e-5
+            np.testing.assert_allclose(array, getattr(scenes, name), atol=atol)
+
+
 def test_float32_is_keras_to_rounding(converted, learnt_run, held_out_scenes):
     images = held_out_scenes[0][:50]
     wanted = learnt_run.load_model().infer(images, batch_size=1)

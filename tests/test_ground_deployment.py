@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from air_tf.config import AlphaConfig, LearnedConfig
 from air_tf.deployment.answers import ANSWERS
 from air_tf.deployment.convert import to_tflite
 from air_tf.deployment.edge import Conversion, EdgeModel
 from air_tf.deployment.signatures import ServingModule
+from air_tf.inference.steps import canvases_by_step
 from air_tf.model.air import AIR
 
 
@@ -67,6 +69,18 @@ def test_the_converted_model_gives_masks_and_the_ground(air, pictures, tmp_path)
     file.write_bytes(to_tflite(air, conversion))
     found = EdgeModel(file).infer(pictures)
     _require_same(found._asdict(), air.infer(pictures, batch_size=2))
+    # What is given draws the reconstruction again; and its first n objects.
+    decode = Interpreter(str(file)).get_signature_runner("decode")
+    names = ("z_where", "z_what", "presence", "ground")
+    first = {name: getattr(found, name)[:2] for name in names}
+    again = decode(**first)
+    for name in ("canvas", "mask", "boxes"):
+        np.testing.assert_allclose(again[name], getattr(found, name)[:2], atol=1e-5)
+    canvases = canvases_by_step(air, found)[:2]
+    for n in range(4):
+        some = first["presence"] * (np.arange(3) < n)
+        drawn = decode(**{**first, "presence": some.astype(np.float32)})
+        np.testing.assert_allclose(drawn["canvas"], canvases[:, n], atol=1e-5)
 
 
 def test_answers_of_earlier_files_have_no_masks():

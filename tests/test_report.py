@@ -1,7 +1,6 @@
 import dataclasses
 import pathlib
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -56,36 +55,6 @@ def test_images_without_objects_have_no_pictures(learnt_run):
     air, some = learnt_run.load_model(), ImageSet(np.zeros((5, 50, 50, 1), np.uint8))
     result = evaluate(air, some)
     assert "None of 5 images" in report(air, some, result, "empty")
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """Headless Chromium, where it is installed."""
-    chromium, driver = (shutil.which(n) for n in ("chromium", "chromedriver"))
-    if not (chromium and driver):
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=driver)
-    one = webdriver.Chrome(options=options, service=service)
-    yield one
-    one.quit()
 
 
 def test_page_in_a_browser(page, browser, tmp_path):

@@ -130,6 +130,19 @@ def test_convert(programs, workplace):
     _refused(programs.run("convert", *flags, cwd=workplace), "--output x.tflite exists")
 
 
+def test_demo(programs, workplace):
+    flags = ("--model_dir=run", "--output_dir=site", "--max_objects=2")
+    result = programs.run("demo", *flags, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith("Wrote site/index.html and the files beside it\n")
+    assert (workplace / "site" / "air.tflite.gz").stat().st_size > 5_000
+    page = (workplace / "site" / "index.html").read_text()
+    assert '"maxObjects": 2, "format": "dynamic"' in page
+    _refused(
+        programs.run("demo", *flags, cwd=workplace), "index.html exists", "--overwrite"
+    )
+
+
 def test_train_refuses_a_run_of_another_config(programs, workplace):
     result = programs.run(
         "train",
@@ -165,6 +178,18 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         "convert",
         ["--model_dir=run", "--output=x.tflite", "--num_calibration_images=9"],
         ["--num_calibration_images is 9; expected nothing unless --format is int8"],
+    ),
+    ("demo", ["--output=x.html"], ["--model_dir is missing"]),
+    ("demo", ["--model_dir=run"], ["expected either --output or --output_dir"]),
+    (
+        "demo",
+        ["--model_dir=run", "--output=x.npz", "--output_dir=site"],
+        ["expected either --output or --output_dir"],
+    ),
+    (
+        "demo",
+        ["--model_dir=run", "--output=x.npz"],
+        ["--output x.npz exists; expected a new file, or --overwrite"],
     ),
     ("check_export", [], ["0 folders are given; expected one"]),
     ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),

@@ -35,6 +35,7 @@ class Answers:
         versions give only the first.
       constants: further outputs of `serve_image_bytes`, the same for every picture:
         those who send pictures have no other description of the model.
+      drawn: outputs of `decode` in .tflite files; empty if they have none.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Answers:
     small: tuple[Output, ...]
     large: tuple[Output, ...]
     constants: tuple[Output, ...] = ()
+    drawn: tuple[Output, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,12 +80,16 @@ class Answers:
         return self.scenes(**fields)
 
 
+_BOXES = Output(
+    "boxes", "[B, T, 4]", "(ymin, xmin, ymax, xmax) as fractions of the image"
+)
 _COUNT = (
     Output("num_objects", "[B]", "the most probable count", "int32"),
     Output("num_objects_probs", "[B, T + 1]", "probabilities of 0 to T objects"),
-    Output("boxes", "[B, T, 4]", "(ymin, xmin, ymax, xmax) as fractions of the image"),
+    _BOXES,
     Output("presence", "[B, T]", "1 for the first `num_objects` objects, then 0"),
 )
+_CANVAS = Output("canvas", "[B, H, W, C]", "the reconstruction")
 _MASK = Output("mask", "[B, T, H, W]", "how much of a pixel each object is seen in")
 _TRIPS = Output("num_trips", "[B]", "attend steps that the image's batch took", "int32")
 
@@ -97,10 +103,11 @@ _AIR = Answers(
         _TRIPS,
     ),
     large=(
-        Output("canvas", "[B, H, W, C]", "the reconstruction"),
+        _CANVAS,
         _MASK,
         Output("ground", "[B, H, W, C]", "the canvas without objects"),
     ),
+    drawn=(_BOXES, _CANVAS, _MASK),
 )
 _AIR3D = Answers(
     model="AIR3D",

@@ -182,6 +182,7 @@ def to_tflite(
         max_objects=conversion.max_objects,
         batch_size=batch or None,
         loop=conversion.loop,
+        decodes=conversion.decodes,
     )
     try:
         with writing(TEMPORARY):
@@ -210,7 +211,9 @@ def to_tflite(
 
 def _converter(module: EdgeModule) -> tf.lite.TFLiteConverter:
     """A new converter, since each converts only once."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.infer], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        module.functions, module
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter
 

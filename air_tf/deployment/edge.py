@@ -65,6 +65,11 @@ class Conversion:
         # LiteRT's int8 quantiser ends the process on a loop (tensorflow issue 75140).
         return "unrolled" if self.format == "int8" else "early_stop"
 
+    @property
+    def decodes(self) -> bool:
+        """Whether the file has the signature `decode`."""
+        return self.format != "int8" and bool(self.answers.drawn)
+
     def to_json(self) -> str:
         found = dataclasses.asdict(self)
         del found["kinds"], found["pictures"]

@@ -4,6 +4,7 @@ What the exported models give is in `air_tf.deployment.answers`.
 """
 
 import abc
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,6 +83,13 @@ class Exportable(abc.ABC):
         self.constants: dict[str, np.ndarray] = {}
         self.heads: set[int] = set()
 
+    def clean_latents(self, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Inputs of `decode` by name, cleaned; raises ValueError for other shapes."""
+        return {
+            name: latent.clean(tf.ensure_shape(value, [None, *latent.shape]))
+            for (name, latent), value in zip(self.latents.items(), values, strict=True)
+        }
+
     @abc.abstractmethod
     def canvas(self, latents: dict[str, tf.Tensor]) -> tf.Tensor:
         """Draws `latents`, [B, ...]: [B, H, W, C]."""
@@ -130,6 +138,15 @@ class ExportableAIR(Exportable):
 
     def canvas(self, latents):
         return self.air.decode(
+            latents["z_where"],
+            latents["z_what"],
+            latents["presence"],
+            latents.get("ground"),
+        )
+
+    def drawn_scenes(self, latents: dict[str, tf.Tensor]) -> Scenes:
+        """The scenes of `latents`, which a .tflite file draws."""
+        return self.air.drawn_scenes(
             latents["z_where"],
             latents["z_what"],
             latents["presence"],

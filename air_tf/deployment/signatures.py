@@ -11,7 +11,12 @@ from typing import TypeVar
 import tensorflow as tf
 
 from air_tf.config import PictureConfig
-from air_tf.deployment.exportable import clean, exportable
+from air_tf.deployment.exportable import (
+    Exportable,
+    ExportableAIR,
+    clean,
+    exportable,
+)
 from air_tf.errors import InputError
 from air_tf.images import MAX_SERVED_PIXELS, MAX_STRETCH
 from air_tf.model.air import AIR
@@ -66,13 +71,7 @@ class ServingModule(tf.Module):
             "reconstruct": _signature(self._reconstruct, image),
         }
         if model.latents:
-            found["decode"] = _signature(
-                self._decode,
-                [
-                    tf.TensorSpec([None, *latent.shape], latent.dtype, name=name)
-                    for name, latent in model.latents.items()
-                ],
-            )
+            found["decode"] = _signature(self._decode, _latent_specs(model, None))
         if shape[2] in (1, 3):
             spec = tf.TensorSpec([None], tf.string, name="image_bytes")
             found["serve_image_bytes"] = _signature(self._serve_bytes, [spec])
@@ -118,38 +117,42 @@ class ServingModule(tf.Module):
         return outputs
 
     def _decode(self, *values: tf.Tensor) -> Outputs:
-        model = self._model
-        latents = {
-            name: tf.ensure_shape(value, [None, *model.latents[name].shape])
-            for name, value in zip(model.latents, values, strict=True)
-        }
         with tf.control_dependencies([_require_batch(values[0])]):
-            cleaned = {
-                name: model.latents[name].clean(value)
-                for name, value in latents.items()
-            }
-            canvas = model.canvas(cleaned)
+            canvas = self._model.canvas(self._model.clean_latents(values))
         return {"canvas": canvas}
 
 
 class EdgeModule(tf.Module):
-    """The function that is converted to LiteRT: image to all outputs of `Answers`.
+    """The functions that are converted to LiteRT.
 
     Args:
       air: the model.
       max_objects: T.
       batch_size: images in a call; None for any number.
       loop: see `AIR.scenes`.
+      decodes: whether the file also gets `decode`, for models whose file can draw.
+
+    Attributes:
+      functions: concrete functions, each named as its signature:
+
+        - `serving_default`: image to all outputs of `Answers`;
+        - `decode`: latents as in scenes, the present ones first, to `Answers.drawn`.
     """
 
     def __init__(
-        self, air: AIR | AIR3D, *, max_objects: int, batch_size: int | None, loop: str
+        self,
+        air: AIR | AIR3D,
+        *,
+        max_objects: int,
+        batch_size: int | None,
+        loop: str,
+        decodes: bool,
     ):
         super().__init__()
         self._weights = [variable.value for variable in air.variables]
-        names = exportable(air, max_objects).answers.all_names
+        model = exportable(air, max_objects)
 
-        def infer(image: tf.Tensor) -> Outputs:
+        def serving_default(image: tf.Tensor) -> Outputs:
             scenes = air.scenes(
                 clean(image, 0.0, 1.0),
                 max_objects=max_objects,
@@ -157,10 +160,19 @@ class EdgeModule(tf.Module):
                 # LiteRT refuses some operations on tensors without elements.
                 static_sizes=True,
             )
-            return _outputs(scenes, names)
+            return _outputs(scenes, model.answers.all_names)
 
         shape = [batch_size, *air.config.image_shape]
-        self.infer = _signature(infer, [tf.TensorSpec(shape, tf.float32, name="image")])
+        image = [tf.TensorSpec(shape, tf.float32, name="image")]
+        self.functions = [_signature(serving_default, image)]
+        if not (decodes and isinstance(model, ExportableAIR)):
+            return
+
+        def decode(*values: tf.Tensor) -> Outputs:
+            scenes = model.drawn_scenes(model.clean_latents(values))
+            return _outputs(scenes, [output.name for output in model.answers.drawn])
+
+        self.functions.append(_signature(decode, _latent_specs(model, batch_size)))
 
 
 def decode_picture(
@@ -270,6 +282,14 @@ def _require_batch(x: tf.Tensor) -> tf.Operation:
 def _outputs(scenes: Scenes | Scenes3D, names: Sequence[str]) -> Outputs:
     # Not every runtime allows two outputs to be one tensor.
     return {name: tf.identity(getattr(scenes, name), name=name) for name in names}
+
+
+def _latent_specs(model: Exportable, batch_size: int | None) -> list[tf.TensorSpec]:
+    """Of the inputs of `decode`."""
+    return [
+        tf.TensorSpec([batch_size, *latent.shape], latent.dtype, name=name)
+        for name, latent in model.latents.items()
+    ]
 
 
 def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:

@@ -340,12 +340,23 @@ class AIR(keras.Model):
         Raises:
           InputError: for other shapes of z_where, z_what and ground.
         """
+        scenes = self.drawn_scenes(z_where, z_what, z_pres, ground)
+        return tf.nest.map_structure(lambda x: x.numpy(), scenes)
+
+    def drawn_scenes(
+        self,
+        z_where: tf.Tensor,
+        z_what: tf.Tensor,
+        z_pres: tf.Tensor,
+        ground: tf.Tensor | None = None,
+    ) -> Scenes:
+        """The computation of `describe` on tensors, which is exported."""
         where, what, present = as_float(z_where, z_what, z_pres)
         steps = present.shape[1]
         count = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)
         object_image = self.generative.draw_objects(where, what)
         ground = self.generative.given_ground(ground, tf.shape(count)[0])
-        scenes = self._describe(
+        return self._describe(
             count_probs=tf.one_hot(count, steps + 1),
             z_pres=present,
             z_where=where,
@@ -355,7 +366,6 @@ class AIR(keras.Model):
             canvas=self.generative.compose(object_image, present, ground),
             num_trips=tf.fill(tf.shape(count), steps),
         )
-        return tf.nest.map_structure(lambda x: x.numpy(), scenes)
 
     def _describe(
         self,

@@ -1,0 +1,82 @@
+// The drawing area: strokes over a picture, and a frame that shows the usual size.
+
+import {context} from 'air/pixels';
+import {settings} from 'air/resources';
+import {place} from 'air/view';
+
+const {height, width, objectSize} = settings;
+
+// Passes of a brush with a soft edge: change of its width in pixels, and opacity.
+const PASSES = [[1.2, 0.29], [0, 0.58], [-1, 0.9]];
+
+/** Paints a picture with strokes: {points: [[x, y], ...], width, ink}, in pixels. */
+export function paint(canvas, picture, strokes) {
+  const pen = context(canvas);
+  pen.globalAlpha = 1;
+  pen.drawImage(picture, 0, 0);
+  pen.lineCap = pen.lineJoin = 'round';
+  for (const {points, width: brush, ink} of strokes) {
+    const [first, ...others] = points;
+    const dot = [[first[0] + 0.01, first[1]]];
+    pen.strokeStyle = `rgb(${ink})`;
+    for (const [wider, opacity] of PASSES) {
+      pen.globalAlpha = opacity;
+      pen.lineWidth = Math.max(brush + wider, 0.6);
+      pen.beginPath();
+      pen.moveTo(...first);
+      for (const point of others.length ? others : dot) pen.lineTo(...point);
+      pen.stroke();
+    }
+  }
+}
+
+/** Whether a stroke is much larger than the objects of the held-out scenes. */
+export function isTooLarge({points}) {
+  if (!objectSize) return false;
+  const [w, h] = [0, 1].map(axis => {
+    const places = points.map(point => point[axis]);
+    return Math.max(...places) - Math.min(...places);
+  });
+  return Math.max(w, h) > 1.5 * Math.max(objectSize[0] * height, objectSize[1] * width);
+}
+
+/**
+ * Calls `onStart(point)` and `onMove(point)` for mouse, pen and finger, with points in
+ * pixels of the model's image; `onHover(point)` without a pressed button, null outside.
+ */
+export function listen(canvas, {onStart, onMove, onHover}) {
+  const at = event => {
+    const frame = canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - frame.left) / frame.width) * width,
+      ((event.clientY - frame.top) / frame.height) * height,
+    ];
+  };
+  let active = null;
+  canvas.addEventListener('pointerdown', event => {
+    if (active !== null || event.button) return;
+    active = event.pointerId;
+    canvas.setPointerCapture(active);
+    onStart(at(event));
+  });
+  canvas.addEventListener('pointermove', event => {
+    if (active === null) onHover(at(event));
+    if (event.pointerId !== active) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length ? events : [event]) onMove(at(one));
+  });
+  for (const name of ['pointerup', 'pointercancel']) {
+    canvas.addEventListener(name, event => {
+      if (event.pointerId === active) active = null;
+    });
+  }
+  canvas.addEventListener('pointerleave', () => onHover(null));
+}
+
+/** Places the frame of the usual size around a point in pixels; hides it for null. */
+export function placeGuide(frame, point) {
+  frame.hidden = !objectSize || !point;
+  if (frame.hidden) return;
+  const [h, w] = objectSize, x = point[0] / width, y = point[1] / height;
+  place(frame, y - h / 2, x - w / 2, y + h / 2, x + w / 2);
+}
