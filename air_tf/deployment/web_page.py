@@ -12,11 +12,11 @@ import hashlib
 import importlib.resources
 import json
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import jinja2
 
-import air_tf
 from air_tf.deployment import litert_js
 
 INDEX = "index.html"
@@ -145,7 +145,7 @@ def _render(
         # Within an element, "</" would end it.
         settings_json=json.dumps(page.settings).replace("<", "\\u003c"),
         resources=resources,
-        version=air_tf.__version__,
+        version=metadata.version("air_tf"),
         runtime_version=litert_js.version(),
         licence=litert_js.read_licence(),
     )
