@@ -46,7 +46,7 @@ class Emulator:
       port: 0 for a free one.
 
     Attributes:
-      port: the port it listens on.
+      port: the port it listens on, in the context.
     """
 
     def __init__(
@@ -76,12 +76,13 @@ class Emulator:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             _ModelService(int(version.name)), self._server
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self.port = port
 
     def _run_batched(self, signature: str, inputs: Arrays) -> Arrays:
         return self._batchers[signature](inputs)
 
     def __enter__(self) -> "Emulator":
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
         return self
 
