@@ -8,6 +8,7 @@ from air_tf.config.canvas import (
     BlackConfig,
     ConstantConfig,
     LearnedConfig,
+    StripedConfig,
 )
 from air_tf.config.model import (
     INFERENCES,
@@ -57,6 +58,7 @@ __all__ = [
     "RecurrentConfig",
     "ReinforceConfig",
     "RunConfig",
+    "StripedConfig",
     "TrainingConfig",
     "VIMCOConfig",
     "differing_settings",
