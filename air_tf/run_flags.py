@@ -25,6 +25,7 @@ from air_tf.config import (
 )
 from air_tf.config.checks import choice_name, one_of
 from air_tf.config.datasets import USER_SOURCES
+from air_tf.config.model import LEARNED
 from air_tf.config.presets import preset_of
 from air_tf.config.renderers import RENDERERS, BlackBoxConfig
 from air_tf.config.tabletop import TABLETOPS, Tabletop
@@ -142,6 +143,12 @@ def run_config() -> RunConfig:
             f"is {','.join(flags.FLAGS.image_shape)}; expected nothing unless "
             "`dataset` is folder: other datasets determine the canvas",
             field="image_shape",
+        )
+    learns_scale = isinstance(config.model, AIRConfig) and config.model.learns_scale
+    if flags.FLAGS.min_likelihood_scale is not None and not learns_scale:
+        raise InputError(
+            f"is given; expected nothing unless `likelihood_scale` is {LEARNED}",
+            field="min_likelihood_scale",
         )
     _require_dataset_of_model(config)
     return config

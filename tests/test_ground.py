@@ -14,6 +14,7 @@ from air_tf.config import (
     LearnedConfig,
     RecurrentConfig,
     RunConfig,
+    StripedConfig,
     TrainingConfig,
 )
 from air_tf.errors import InputError
@@ -28,6 +29,7 @@ from air_tf.structs import ImageSet
 
 _GRID = LearnedConfig(ground_grid=(2, 3), ground_code_size=4, ground_units=(5,))
 _CONSTANT = ConstantConfig(ground_units=(5,))
+_STRIPED = StripedConfig(ground_units=(5,))
 
 
 def _with(config, background, **changes):
@@ -95,6 +97,36 @@ def test_the_ground_can_not_draw_what_is_smaller_than_its_cells(small_config):
     pixel[120] = 1.0
     fitted = basis.T @ np.linalg.lstsq(basis.T, pixel, rcond=None)[0]
     assert np.square(pixel - fitted).sum() > 0.95
+
+
+def test_a_striped_ground_adds_the_stronger_one_of_row_and_column(small_config):
+    config = _with(small_config, _STRIPED, image_shape=(16, 20, 3))
+    air = AIR(config)
+    assert code_size(config) == 3 * (1 + 16 + 20)
+    code = np.zeros((1, code_size(config)), np.float32)
+    code[0, 1] = -0.5  # the ground is less green
+    code[0, 3 + 3 * 4] = 1.0  # row 4 more red
+    code[0, 3 + 3 * 16 + 3 * 7 + 2] = 2.0  # column 7 more blue
+    code[0, 3 + 3 * 16 + 3 * 9] = -2.0  # column 9 less red, and so where it crosses
+    expected = np.full((16, 20, 3), 0.5, np.float32)
+    expected[..., 1] -= 0.15
+    expected[4, :, 0] += 0.3
+    expected[:, 7, 2] += 0.6
+    expected[:, 9, 0] = 0.5 - 0.6
+    found = air.generative.ground(tf.constant(code))[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_untrained_striped_ground_has_the_lines_and_not_the_object(small_config):
+    """Lines on every fifth row and column, below an object that is brighter."""
+    lines = np.zeros((20, 20, 1), np.float32)
+    lines[2::5] = 0.4
+    lines[:, 3::5] = 0.4
+    picture = lines.copy()
+    picture[5:12, 8:15] = 1.0
+    config = _with(small_config, _STRIPED, image_shape=(20, 20, 1))
+    ground = AIR(config)(picture[np.newaxis]).ground[0].numpy()
+    assert np.abs(ground - lines).max() < 0.1
 
 
 def test_the_bound_pays_for_the_code_of_the_ground(small_config, images):

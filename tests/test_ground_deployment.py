@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from air_tf.config import AlphaConfig, LearnedConfig
+from air_tf.config import AlphaConfig, LearnedConfig, StripedConfig
 from air_tf.deployment.answers import ANSWERS
 from air_tf.deployment.convert import to_tflite
 from air_tf.deployment.edge import Conversion, EdgeModel
@@ -16,14 +16,18 @@ from air_tf.inference.steps import canvases_by_step
 from air_tf.model.air import AIR
 
 
-@pytest.fixture(scope="module")
-def air(small_config, pictures):
+@pytest.fixture(
+    scope="module",
+    params=[LearnedConfig(ground_grid=(2, 2), ground_code_size=3), StripedConfig()],
+    ids=["learned", "striped"],
+)
+def air(small_config, pictures, request):
     """A model whose masks are not faint, of pictures with three channels."""
     config = dataclasses.replace(
         small_config,
         image_shape=(16, 16, 3),
         composition=AlphaConfig(),
-        background=LearnedConfig(ground_grid=(2, 2), ground_code_size=3),
+        background=request.param,
         likelihood_scale="learned",
         decoder_bias=1.0,
     )

@@ -243,6 +243,11 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         ["--count_update=gradient", "--count_loss_weight=3"],
         ["--count_loss_weight is 3.0; expected nothing unless --count_update is"],
     ),
+    (
+        "train",
+        ["--min_likelihood_scale=0.2"],
+        ["--min_likelihood_scale is given; expected nothing unless --likelihood_scale"],
+    ),
     ("train", ["--inference=magic"], ["--inference is 'magic'; expected difference"]),
     ("train", ["--max_steps_per_image=4"], ["--max_steps_per_image is now --max_obj"]),
     (

@@ -8,6 +8,7 @@ from air_tf.config.canvas import (
     BlackConfig,
     ConstantConfig,
     LearnedConfig,
+    StripedConfig,
 )
 from air_tf.config.model import (
     INFERENCES,
@@ -59,6 +60,7 @@ __all__ = [
     "RecurrentConfig",
     "ReinforceConfig",
     "RunConfig",
+    "StripedConfig",
     "TrainingConfig",
     "VIMCOConfig",
     "differing_settings",

@@ -58,6 +58,15 @@ class ConstantConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StripedConfig(ConstantConfig):
+    """The canvas without objects has one colour, and straight lines on it.
+
+    Every row and every column adds a colour of its own, inferred for each picture;
+    where they cross, the one that adds or takes more.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LearnedConfig(ConstantConfig):
     """The canvas without objects is smooth, and inferred for each picture.
 
@@ -97,5 +106,6 @@ class LearnedConfig(ConstantConfig):
 BACKGROUNDS: dict[str, type] = {
     "black": BlackConfig,
     "constant": ConstantConfig,
+    "striped": StripedConfig,
     "learned": LearnedConfig,
 }

@@ -190,11 +190,11 @@ class AIRConfig:
         "How objects are put together: they add light (additive), or hide what is "
         "behind them (alpha).",
     )
-    background: BlackConfig | ConstantConfig | LearnedConfig = setting(
+    background: BlackConfig | ConstantConfig = setting(
         BlackConfig(),
         "The canvas without objects: black, one colour for each picture (constant), "
-        "or smooth, from a code for each picture, plus what all pictures share "
-        "(learned).",
+        "with a colour for each row and each column (striped), or smooth, from a code "
+        "for each picture, plus what all pictures share (learned).",
     )
     likelihood_scale: float | str = setting(
         0.3,

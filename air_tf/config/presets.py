@@ -3,7 +3,12 @@
 import dataclasses
 from typing import NamedTuple
 
-from air_tf.config.canvas import AlphaConfig, ConstantConfig, LearnedConfig
+from air_tf.config.canvas import (
+    AlphaConfig,
+    ConstantConfig,
+    LearnedConfig,
+    StripedConfig,
+)
 from air_tf.config.model import AIRConfig, RecurrentConfig
 from air_tf.config.model3d import AIR3DConfig
 from air_tf.config.objectives import KindEnumerationConfig, NVILConfig
@@ -152,8 +157,9 @@ PRESETS = {
         "The defaults, but for a ground that is not black.",
     ),
     "mnist_grid": Preset(
-        _dataset("multi_mnist/0-2_grid", background=ConstantConfig()),
-        "As mnist_noisy, on digits behind a grid, which the model does not know.",
+        _dataset("multi_mnist/0-2_grid", background=StripedConfig()),
+        "The defaults, but for a ground that can draw the grid, which lies elsewhere "
+        "in each picture.",
     ),
     "tetrominoes": Preset(
         _dataset("tetrominoes", **_SHAPES), f"{_SAME}three pieces of four squares."

@@ -38,7 +38,8 @@ class Evaluation:
       count_prior: the p(n) of the bounds: "training", or "fitted" to training images.
       reconstruction_error: squared error, mean over pixels.
       empty_canvas_error: squared error of the ground without objects, mean over pixels.
-      background: the kind of ground: "black", "constant" or "learned".
+      background: the kind of ground: "black", "constant", "striped" or
+        "learned".
       object_coverage: share of the pixels that the mask of an object fills at least
         by half.
       ground_share: of objects: 0 if the ground goes on behind them unchanged, 1 if it
