@@ -15,7 +15,7 @@ class ObjectiveConfig:
     """Base class of the settings of an objective."""
 
 
-COUNT_UPDATES = ("cross_entropy", "gradient")
+COUNT_UPDATES = ("cross_entropy", "objects", "gradient")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,20 +29,26 @@ class EnumerationConfig(ObjectiveConfig):
     count_update: str | None = setting(
         None,
         "How q(n) is updated: by a cross-entropy loss from the posterior of the count, "
-        "given the samples of the objects (cross_entropy), or by the gradient of the "
-        "bound (gradient). Default: cross_entropy with --inference=difference, "
-        "gradient with --inference=recurrent.",
+        "given the samples of the objects (cross_entropy), or for every attend step "
+        "from whether its object pays (objects), or by the gradient of the bound "
+        "(gradient). Default: cross_entropy with --inference=difference, gradient with "
+        "--inference=recurrent.",
     )
     count_loss_weight: float | None = setting(
         None,
-        "Weight of the cross-entropy loss of --count_update=cross_entropy. "
-        "Default: 10.",
+        "Weight of the loss of --count_update=cross_entropy or objects. Default: 10.",
     )
     move_blank_steps: bool | None = setting(
         None,
         "Whether blank attend steps, which count as an object but draw nothing, are "
         "moved behind the others. Default: true with --inference=recurrent, else "
         "false.",
+    )
+    revise_objects: bool = setting(
+        False,
+        "Whether the bound is that of an explanation in which one object of each "
+        "image, another one in every training step, is explained again from what the "
+        "others leave. Requires --inference=difference.",
     )
 
     def __post_init__(self):
@@ -53,11 +59,12 @@ class EnumerationConfig(ObjectiveConfig):
                 self.count_update != "gradient",
                 self,
                 "count_loss_weight",
-                "nothing unless `count_update` is cross_entropy",
+                "nothing unless `count_update` is cross_entropy or objects",
             )
             checks.require_positive(self, "count_loss_weight")
         if self.move_blank_steps is not None:
             checks.require_bool(self, "move_blank_steps")
+        checks.require_bool(self, "revise_objects")
 
     def for_inference(self, inference: str) -> "EnumerationConfig":
         """A copy with defaults for the form of inference instead of None."""
@@ -65,12 +72,13 @@ class EnumerationConfig(ObjectiveConfig):
         if update is None:
             update = "cross_entropy" if inference == "difference" else "gradient"
         weight = self.count_loss_weight
-        if update == "cross_entropy" and weight is None:
+        if update != "gradient" and weight is None:
             weight = 10.0
         return EnumerationConfig(
             count_update=update,
             count_loss_weight=weight,
             move_blank_steps=inference == "recurrent" if move is None else move,
+            revise_objects=self.revise_objects,
         )
 
 

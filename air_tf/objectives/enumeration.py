@@ -16,12 +16,21 @@ variance.
 import tensorflow as tf
 
 from air_tf.model import distributions
+from air_tf.model.air import AIR
 from air_tf.model.likelihood import prefix_log_likelihoods
+from air_tf.model.revision import revise
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.bound import BoundEstimate, ground_kl
-from air_tf.objectives.count_posterior import count_loss, without_count_gradient
+from air_tf.objectives.count_posterior import (
+    count_loss,
+    object_loss,
+    without_count_gradient,
+)
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities
+
+# That train q(n), see `air_tf.objectives.count_posterior`.
+_LOSSES = {"cross_entropy": count_loss, "objects": object_loss}
 
 
 def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEstimate:
@@ -55,12 +64,31 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEsti
     )
 
 
-class Estimator(Objective):
-    """The exact bound, with two optional methods that are not in the paper.
+def _revised(
+    air: AIR, images: tf.Tensor, output: AIROutput, seed: tf.Tensor
+) -> AIROutput:
+    """The explanation in which one object is explained again."""
+    seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, 4), 2)
+    steps = output.inference.z_pres.shape[1]
+    position = tf.random.stateless_uniform([], seeds[0], 0, steps, tf.int32)
+    return revise(
+        images,
+        output,
+        position,
+        attend=air.attend,
+        generative=air.generative,
+        seed=seeds[1],
+    )
 
-    - `count_update="cross_entropy"`: a cross-entropy loss trains q(n) on the posterior
-      of the count, instead of the gradient of the bound
-      (`air_tf.objectives.count_posterior`).
+
+class Estimator(Objective):
+    """The exact bound, with three optional methods that are not in the paper.
+
+    - `count_update="cross_entropy"` or `"objects"`: a cross-entropy loss trains q(n) on
+      the posterior of the count, or every attend step on whether its object pays,
+      instead of the gradient of the bound (`air_tf.objectives.count_posterior`).
+    - `revise_objects`: one object of each image is explained again, from what the
+      others leave (`air_tf.model.revision`).
     - `move_blank_steps`: the bound is computed with blank attend steps moved to the
       end, and an auxiliary loss trains q to infer this order
       (`air_tf.objectives.blank_steps`).
@@ -77,13 +105,15 @@ class Estimator(Objective):
         if plain:
             return Estimate(enumeration(output, images, p), output)
         explained, auxiliary, blanks = output, 0.0, 0.0
+        if self.settings.revise_objects:
+            explained = _revised(air, images, output, seed)
         if self.settings.move_blank_steps:
             moved = without_blanks(explained, images, p)
             explained, auxiliary = moved.output, moved.auxiliary_loss
             blanks = tf.reduce_sum(moved.blank, axis=1)
-        if self.settings.count_update == "cross_entropy":
-            weight = self.settings.count_loss_weight
-            auxiliary += weight * count_loss(explained, images, p)
+        if self.settings.count_update in _LOSSES:
+            loss = _LOSSES[self.settings.count_update](explained, images, p)
+            auxiliary += self.settings.count_loss_weight * loss
             explained = without_count_gradient(explained)
         return Estimate(
             bound=enumeration(explained, images, p),
