@@ -133,7 +133,6 @@ def test_defaults_of_the_count_follow_the_form_of_inference():
         "count_update": "cross_entropy",
         "count_loss_weight": 10.0,
         "move_blank_steps": False,
-        "revise_objects": False,
     }
     recurrent = AIRConfig(inference=RecurrentConfig())
     objective = RunConfig(model=recurrent).to_dict()["training"]["objective"]
@@ -142,17 +141,9 @@ def test_defaults_of_the_count_follow_the_form_of_inference():
         "count_update": "gradient",
         "count_loss_weight": None,
         "move_blank_steps": True,
-        "revise_objects": False,
     }
     given = TrainingConfig(objective=EnumerationConfig(move_blank_steps=False))
     assert not RunConfig(model=recurrent, training=given).objective.move_blank_steps
-
-
-def test_recurrent_inference_does_not_know_what_others_leave():
-    training = TrainingConfig(objective=EnumerationConfig(revise_objects=True))
-    assert RunConfig(training=training).objective.revise_objects
-    with pytest.raises(InputError, match="revise_objects is true; expected false"):
-        RunConfig(model=AIRConfig(inference=RecurrentConfig()), training=training)
 
 
 def test_a_weight_without_its_loss_is_refused():

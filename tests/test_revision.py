@@ -106,7 +106,7 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
         asked.append(output)
         drawn = tf.ones_like(output.object_image) * few[:, tf.newaxis, ..., :1]
         # What is drawn at the position asked for last is the image.
-        better = tf.cast(position == 0, tf.float32)
+        better = float(position == 0)
         inference = output.inference._replace(num_trips=tf.ones([5], tf.int32))
         return output._replace(
             inference=inference,

@@ -44,12 +44,6 @@ class EnumerationConfig(ObjectiveConfig):
         "moved behind the others. Default: true with --inference=recurrent, else "
         "false.",
     )
-    revise_objects: bool = setting(
-        False,
-        "Whether the bound is that of an explanation in which one object of each "
-        "image, another one in every training step, is explained again from what the "
-        "others leave. Requires --inference=difference.",
-    )
 
     def __post_init__(self):
         if self.count_update is not None:
@@ -64,7 +58,6 @@ class EnumerationConfig(ObjectiveConfig):
             checks.require_positive(self, "count_loss_weight")
         if self.move_blank_steps is not None:
             checks.require_bool(self, "move_blank_steps")
-        checks.require_bool(self, "revise_objects")
 
     def for_inference(self, inference: str) -> "EnumerationConfig":
         """A copy with defaults for the form of inference instead of None."""
@@ -78,7 +71,6 @@ class EnumerationConfig(ObjectiveConfig):
             count_update=update,
             count_loss_weight=weight,
             move_blank_steps=inference == "recurrent" if move is None else move,
-            revise_objects=self.revise_objects,
         )
 
 

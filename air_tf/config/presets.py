@@ -70,11 +70,11 @@ _DSPRITES = {
     "inference": DifferenceConfig(cell_stride=2, cell_patch=7, revisions=10),
 }
 _TRAINING_PIECES = TrainingConfig(
-    objective=EnumerationConfig(count_update="objects", revise_objects=True),
+    objective=EnumerationConfig(count_update="objects"),
     batch_size=32,
     steps=2100,
 )
-_TRAINING_DSPRITES = dataclasses.replace(_TRAINING_PIECES, steps=3000)
+_TRAINING_DSPRITES = dataclasses.replace(_TRAINING_PIECES, steps=2400)
 
 
 def _pieces(name: str) -> RunConfig:
@@ -191,9 +191,9 @@ PRESETS = {
         _pieces("sprites/0-3_overlap"),
         "As sprites_plain, with shapes that hide parts of others, on a ground of one "
         "colour. Sigma may become smaller: parts that others leave have few pixels. "
-        "One object of each image is explained again from what the others leave; "
-        "every attend step learns whether its object pays. Half the batch, for less "
-        "time.",
+        "The objects of an explanation are explained again, each from what the others "
+        "leave; in training, every attend step learns whether its object pays. Half "
+        "the batch, for less time.",
     ),
     "tetrominoes": Preset(
         _pieces("tetrominoes"),

@@ -180,12 +180,6 @@ class RunConfig:
                 field="move_blank_steps",
             )
         name = checks.choice_name(self.model.inference, INFERENCES)
-        if objective.revise_objects and name != "difference":
-            raise InputError(
-                f"is true; expected false with `inference` {name}, which does not say "
-                "what others leave",
-                field="revise_objects",
-            )
         return objective.for_inference(name)
 
     def to_dict(self) -> dict[str, Any]:

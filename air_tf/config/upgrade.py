@@ -88,13 +88,11 @@ _ENUMERATION: dict[str, dict[str, Any]] = {
         "count_update": "cross_entropy",
         "count_loss_weight": 10.0,
         "move_blank_steps": False,
-        "revise_objects": False,
     },
     "recurrent": {
         "count_update": "gradient",
         "count_loss_weight": None,
         "move_blank_steps": True,
-        "revise_objects": False,
     },
 }
 _NVIL = {
@@ -161,11 +159,6 @@ def run_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         name: dict(values[name]) for name in ("model", "data", "training")
     }
     if version > 1:
-        objective = parts["training"].get("objective")
-        if version == 2 and isinstance(objective, Mapping):
-            if objective.get("name") == "enumeration":
-                objective = {"revise_objects": False, **objective}
-            parts["training"]["objective"] = objective
         return parts
     form = parts["model"].get("inference", "difference")
     training = {**_STORED_TRAINING, **parts["training"]}

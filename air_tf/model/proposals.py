@@ -33,8 +33,8 @@ from air_tf.structs import AIROutput, Densities, NormalParams
 
 # Explains images [M, H, W, C] with the first steps at cells [M], int32.
 Explain = Callable[[tf.Tensor, tf.Tensor], AIROutput]
-# Explains the object at a position, [] int32, of images [M, H, W, C] again.
-Revise = Callable[[tf.Tensor, AIROutput, tf.Tensor], AIROutput]
+# Explains the object at a position of images [M, H, W, C] again.
+Revise = Callable[[tf.Tensor, AIROutput, int], AIROutput]
 # The K likely cells after the best one: images and grounds to [M, K] int32.
 OtherCells = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -154,30 +154,25 @@ class Proposals(keras.layers.Layer):
         best = Explained(first, bounds_of_means(first, few, p))
         cells = other_cells(few, first.ground)  # [M, K]
 
-        def repeat(propose, best: Explained, times: int) -> Explained:
-            def body(step: tf.Tensor, best: Explained) -> tuple[tf.Tensor, Explained]:
-                other = propose(step, best)
-                bounds = bounds_of_means(other, few, p) - _LEAST_GAIN
-                return step + 1, _better(best, Explained(other, bounds))
+        def improved(other: AIROutput, best: Explained) -> Explained:
+            bounds = bounds_of_means(other, few, p) - _LEAST_GAIN
+            return _better(best, Explained(other, bounds))
 
-            _, best = tf.while_loop(
-                lambda step, _: tf.logical_and(step < times, tf.reduce_any(examined)),
-                body,
-                (tf.constant(0), best),
-                maximum_iterations=times,
+        def body(step: tf.Tensor, best: Explained) -> tuple[tf.Tensor, Explained]:
+            return step + 1, improved(
+                explain(few, tf.gather(cells, step, axis=1)), best
             )
-            return best
 
-        best = repeat(
-            lambda step, _: explain(few, tf.gather(cells, step, axis=1)), best, number
+        _, best = tf.while_loop(
+            lambda step, _: tf.logical_and(step < number, tf.reduce_any(examined)),
+            body,
+            (tf.constant(0), best),
+            maximum_iterations=number,
         )
-        if self._form.revisions:
-            steps = output.inference.z_pres.shape[1]
-            best = repeat(
-                lambda step, best: revise(few, _with_counts(best, p), step % steps),
-                best,
-                self._form.revisions,
-            )
+        # Not a second loop: TensorFlow's optimizer of loops breaks it.
+        for step in range(self._form.revisions):
+            position = step % output.inference.z_pres.shape[1]
+            best = improved(revise(few, _with_counts(best, p), position), best)
         better = _with_counts(best, p)
         new_probs = tf.nn.log_softmax(best.bounds / self._form.bound_deviation)
         old, new = (output, log_probs), (better, new_probs)

@@ -24,7 +24,7 @@ from air_tf.structs import AIROutput
 def revise(
     images: tf.Tensor,
     output: AIROutput,
-    position: tf.Tensor | int,
+    position: int,
     *,
     attend: Attend,
     generative: Generative,
@@ -37,7 +37,7 @@ def revise(
     Args:
       images: [B, H, W, C], float in [0, 1].
       output: of `AIR.call`; its `z_pres` says which objects are present.
-      position: [] int32, of the object that is removed, from 0 to T - 1. The step of
+      position: of the object that is removed, from 0 to T - 1. The step of
         an absent object is replaced by one more object.
       attend: q(z | x), of the difference form.
       generative: p(x, z).
@@ -49,8 +49,7 @@ def revise(
     """
     inference = output.inference
     steps = inference.presence_logits.shape[1]
-    index = tf.range(steps - 1)
-    index += tf.cast(index >= position, tf.int32)
+    index = [step for step in range(steps) if step != position]
 
     def without(x: tf.Tensor) -> tf.Tensor:
         return tf.gather(x, index, axis=1)  # [B, T - 1, ...]

@@ -16,9 +16,7 @@ variance.
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.model.air import AIR
 from air_tf.model.likelihood import prefix_log_likelihoods
-from air_tf.model.revision import revise
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.bound import BoundEstimate, ground_kl
 from air_tf.objectives.count_posterior import (
@@ -64,31 +62,12 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEsti
     )
 
 
-def _revised(
-    air: AIR, images: tf.Tensor, output: AIROutput, seed: tf.Tensor
-) -> AIROutput:
-    """The explanation in which one object is explained again."""
-    seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, 4), 2)
-    steps = output.inference.z_pres.shape[1]
-    position = tf.random.stateless_uniform([], seeds[0], 0, steps, tf.int32)
-    return revise(
-        images,
-        output,
-        position,
-        attend=air.attend,
-        generative=air.generative,
-        seed=seeds[1],
-    )
-
-
 class Estimator(Objective):
-    """The exact bound, with three optional methods that are not in the paper.
+    """The exact bound, with two optional methods that are not in the paper.
 
     - `count_update="cross_entropy"` or `"objects"`: a cross-entropy loss trains q(n) on
       the posterior of the count, or every attend step on whether its object pays,
       instead of the gradient of the bound (`air_tf.objectives.count_posterior`).
-    - `revise_objects`: one object of each image is explained again, from what the
-      others leave (`air_tf.model.revision`).
     - `move_blank_steps`: the bound is computed with blank attend steps moved to the
       end, and an auxiliary loss trains q to infer this order
       (`air_tf.objectives.blank_steps`).
@@ -105,8 +84,6 @@ class Estimator(Objective):
         if plain:
             return Estimate(enumeration(output, images, p), output)
         explained, auxiliary, blanks = output, 0.0, 0.0
-        if self.settings.revise_objects:
-            explained = _revised(air, images, output, seed)
         if self.settings.move_blank_steps:
             moved = without_blanks(explained, images, p)
             explained, auxiliary = moved.output, moved.auxiliary_loss
