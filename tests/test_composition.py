@@ -105,6 +105,31 @@ def test_the_search_sees_what_is_hidden_and_glimpses_the_colours():
     # 1 minus the canvas, and how much is covered.
     expected = [[0.4, 0.9, 0.9, 0.5], [0.8, 0.8, 0.8, 0.0]]
     np.testing.assert_allclose(seen[0, 0], expected, atol=1e-6)
-    source = alpha.source(image, seen)
-    np.testing.assert_allclose(source[..., :4], seen)
-    np.testing.assert_allclose(source[..., 4:], image - 0.5)
+    # Both pixels are white, as the object is; half of the left one is hidden.
+    focused = alpha.focus(image, seen, tf.constant([[0.0, 0.5]]))
+    np.testing.assert_allclose(focused[..., :4], seen)
+    np.testing.assert_allclose(focused[0, 0, :, 4], [0.5, 1.0], atol=1e-6)
+    source = alpha.source(image, focused)
+    np.testing.assert_allclose(source[..., :5], focused)
+    np.testing.assert_allclose(source[0, 0, :, 5:], [[0.25] * 3, [0.5] * 3], atol=1e-6)
+
+
+def test_an_object_is_what_has_the_colour_of_the_pixel_that_is_explained_least():
+    """Red and green on black; the search looks at one, then at the other."""
+    alpha = Alpha()
+    red, green, black = [1.0, 0.0, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 0.0]
+    image = tf.constant([[[red, red, black, green]]])
+    seen = alpha.unexplained(image, alpha.start(tf.zeros_like(image)))
+    for centre, expected in ((-0.75, [1, 1, 0, 0]), (0.75, [0, 0, 0, 1])):
+        focused = alpha.focus(image, seen, tf.constant([[0.0, centre]]))
+        np.testing.assert_allclose(focused[0, 0, :, 4], expected, atol=1e-6)
+    # A colour at a distance of 0.1, the tolerance, is alike by exp(-1/2).
+    image = tf.constant([[[red, [0.9, 0.0, 0.0]]]])
+    seen = alpha.unexplained(image, alpha.start(tf.zeros_like(image)))
+    focused = alpha.focus(image, seen, tf.constant([[0.0, -0.5]]))
+    np.testing.assert_allclose(focused[0, 0, :, 4], [1.0, np.exp(-0.5)], rtol=1e-5)
+
+
+def test_light_has_no_parts_that_belong_together():
+    image = tf.random.stateless_uniform([1, 1, 2, 1], [0, 1])
+    assert Additive().focus(image, image, tf.zeros([1, 2])) is image

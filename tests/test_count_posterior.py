@@ -7,6 +7,7 @@ from air_tf.model.air import AIR
 from air_tf.model.likelihood import count_bounds
 from air_tf.objectives.count_posterior import (
     count_loss,
+    object_loss,
     without_count_gradient,
 )
 from air_tf.objectives.enumeration import enumeration
@@ -110,3 +111,19 @@ def test_the_loss_is_for_the_count_alone(air, images):
     assert np.abs(tape.gradient(of_count, bias)[0]) > 1e-3
     np.testing.assert_array_equal(tape.gradient(of_count, bias)[1:], np.zeros(3))
     assert tape.gradient(of_bound, bias)[0] == 0.0
+
+
+def test_every_step_alone_learns_whether_its_object_pays(air, images):
+    """The gradient of a cross-entropy is the probability minus the target."""
+    p = air.generative.densities()
+    output = _output(air, images, 0.3)
+    logits = output.inference.presence_logits
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        output = output._replace(
+            inference=output.inference._replace(presence_logits=logits)
+        )
+        loss = object_loss(output, images, p)
+    gains = np.diff(count_bounds(output, images, p).numpy(), axis=1)
+    expected = 1 / (1 + np.exp(-0.3)) - 1 / (1 + np.exp(-gains))
+    np.testing.assert_allclose(tape.gradient(loss, logits), expected, atol=1e-5)

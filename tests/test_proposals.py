@@ -148,6 +148,7 @@ def test_better_explanations_replace_what_was_examined(air, images, gather):
         images,
         p,
         explain=explain,
+        revise=None,  # not without `revisions`
         other_cells=lambda few, ground: tf.tile([[4, 7]], [len(few), 1]),
         number=2,
         gather=gather,
@@ -178,6 +179,7 @@ def test_rounding_replaces_no_explanation(air, images, monkeypatch, gain, replac
         explain=lambda few, cells: first._replace(
             object_image=first.object_image[:, ::-1]
         ),
+        revise=None,  # not without `revisions`
         other_cells=lambda few, ground: tf.zeros([len(few), 1], tf.int32),
         number=1,
         gather=False,

@@ -59,6 +59,12 @@ class DifferenceConfig:
         "Smallest distance between the centres of these cells, in units of half the "
         "canvas.",
     )
+    revisions: int = setting(
+        0,
+        "How often, after these, one object of such an image is explained again from "
+        "what the others leave. The best explanation is kept. Without effect with "
+        "--proposals=0.",
+    )
     examined_share: float = setting(
         0.3,
         "Share of the training images whose explanations count as bad: those that "
@@ -78,6 +84,8 @@ class DifferenceConfig:
             checks.require_int(self, name, 1)
         ok = checks.is_int(self.proposals) and 0 <= self.proposals <= MAX_PROPOSALS
         checks.require(ok, self, "proposals", f"0 to {MAX_PROPOSALS}")
+        ok = checks.is_int(self.revisions) and 0 <= self.revisions <= MAX_PROPOSALS
+        checks.require(ok, self, "revisions", f"0 to {MAX_PROPOSALS}")
         for name in ("cell_reach", "proposal_distance", "bound_deviation"):
             checks.require_positive(self, name)
         checks.require_share(self, "examined_share")

@@ -15,7 +15,7 @@ class ObjectiveConfig:
     """Base class of the settings of an objective."""
 
 
-COUNT_UPDATES = ("cross_entropy", "gradient")
+COUNT_UPDATES = ("cross_entropy", "objects", "gradient")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,14 @@ class EnumerationConfig(ObjectiveConfig):
     count_update: str | None = setting(
         None,
         "How q(n) is updated: by a cross-entropy loss from the posterior of the count, "
-        "given the samples of the objects (cross_entropy), or by the gradient of the "
-        "bound (gradient). Default: cross_entropy with --inference=difference, "
-        "gradient with --inference=recurrent.",
+        "given the samples of the objects (cross_entropy), or for every attend step "
+        "from whether its object pays (objects), or by the gradient of the bound "
+        "(gradient). Default: cross_entropy with --inference=difference, gradient with "
+        "--inference=recurrent.",
     )
     count_loss_weight: float | None = setting(
         None,
-        "Weight of the cross-entropy loss of --count_update=cross_entropy. "
-        "Default: 10.",
+        "Weight of the loss of --count_update=cross_entropy or objects. Default: 10.",
     )
     move_blank_steps: bool | None = setting(
         None,
@@ -53,7 +53,7 @@ class EnumerationConfig(ObjectiveConfig):
                 self.count_update != "gradient",
                 self,
                 "count_loss_weight",
-                "nothing unless `count_update` is cross_entropy",
+                "nothing unless `count_update` is cross_entropy or objects",
             )
             checks.require_positive(self, "count_loss_weight")
         if self.move_blank_steps is not None:
@@ -65,7 +65,7 @@ class EnumerationConfig(ObjectiveConfig):
         if update is None:
             update = "cross_entropy" if inference == "difference" else "gradient"
         weight = self.count_loss_weight
-        if update == "cross_entropy" and weight is None:
+        if update != "gradient" and weight is None:
             weight = 10.0
         return EnumerationConfig(
             count_update=update,

@@ -65,6 +65,7 @@ _MODEL = {
 _NO_PROPOSALS = {
     "proposals": 0,
     "proposal_distance": 0.25,
+    "revisions": 0,
     "examined_share": 0.3,
     "bound_deviation": 5.0,
 }

@@ -11,6 +11,7 @@ and returns inferred objects as `Scenes`.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ from air_tf.model.generative import Generative, as_float
 from air_tf.model.ground import GroundEncoder
 from air_tf.model.pixels import to_float
 from air_tf.model.proposals import Proposals
+from air_tf.model.revision import revise
 from air_tf.structs import AIROutput, Scenes
 
 
@@ -187,6 +189,9 @@ class AIR(keras.Model):
                 self.generative.densities(max_objects),
                 explain=lambda few, cells: self(
                     few, max_objects=max_objects, loop=loop, first_cells=cells
+                ),
+                revise=functools.partial(
+                    revise, attend=self.attend, generative=self.generative
                 ),
                 other_cells=lambda few, ground: self.attend.search.first_cells(
                     few, ground, 1 + number

@@ -8,6 +8,7 @@ a 3D renderer) implements the functions of `Composition`.
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from air_tf.config import AdditiveConfig, AlphaConfig
@@ -37,8 +38,20 @@ class Composition(Protocol):
         """What the search for one more object sees, [B, H, W, K]."""
         ...
 
-    def source(self, images: tf.Tensor, unexplained: tf.Tensor) -> tf.Tensor:
-        """What glimpses are read from, [B, H, W, S]."""
+    def focus(
+        self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
+    ) -> tf.Tensor:
+        """`unexplained` and what belongs to the object at `centre`, [B, H, W, F].
+
+        Args:
+          images: [B, H, W, C].
+          unexplained: [B, H, W, K].
+          centre: [B, 2], (y, x) in [-1, 1].
+        """
+        ...
+
+    def source(self, images: tf.Tensor, focused: tf.Tensor) -> tf.Tensor:
+        """What glimpses are read from, [B, H, W, S]; of the result of `focus`."""
         ...
 
     def compose(
@@ -96,9 +109,15 @@ class Additive:
     def unexplained(self, images: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
         return images - memory
 
-    def source(self, images: tf.Tensor, unexplained: tf.Tensor) -> tf.Tensor:
-        del images  # light that others added does not belong to the object
+    def focus(
+        self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
+    ) -> tf.Tensor:
+        del images, centre  # light has no parts that belong together
         return unexplained
+
+    def source(self, images: tf.Tensor, focused: tf.Tensor) -> tf.Tensor:
+        del images  # light that others added does not belong to the object
+        return focused
 
     def compose(
         self, ground: tf.Tensor, object_image: tf.Tensor, z_pres: tf.Tensor
@@ -134,6 +153,9 @@ class Additive:
 
 # Subtracted from what networks read.
 _MEAN_COLOUR = 0.5
+# Standard deviation of the colours of an object, and of the distance of its pixels from
+# the centre of the first window, in units of half the canvas.
+_COLOUR_TOLERANCE, _REACH = 0.1, 0.2
 
 
 class Drawn(NamedTuple):
@@ -179,9 +201,23 @@ class Alpha:
         # Inputs that are usually 0: a constant would act as one large bias.
         return tf.concat([images - memory.canvas, 1.0 - memory.clear], axis=-1)
 
-    def source(self, images: tf.Tensor, unexplained: tf.Tensor) -> tf.Tensor:
+    def focus(
+        self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
+    ) -> tf.Tensor:
+        # The pixel near the centre that is explained least lies on the object.
+        clear = 1.0 - unexplained[..., -1]
+        error = tf.reduce_sum(tf.square(unexplained[..., :-1]), axis=-1)
+        score = tf.sqrt(error) * clear * _nearness(centre, images.shape[1:3])
+        colour = _pixel_at_maximum(images, score)  # [B, C]
+        difference = images - colour[:, tf.newaxis, tf.newaxis]
+        squares = tf.reduce_sum(tf.square(difference), axis=-1)
+        alike = clear * tf.exp(-0.5 * squares / _COLOUR_TOLERANCE**2)  # [B, H, W]
+        return tf.concat([unexplained, alike[..., tf.newaxis]], axis=-1)
+
+    def source(self, images: tf.Tensor, focused: tf.Tensor) -> tf.Tensor:
         # The difference from the ground alone does not say which colour an object has.
-        return tf.concat([unexplained, images - _MEAN_COLOUR], axis=-1)
+        colour = focused[..., -1:] * (images - _MEAN_COLOUR)
+        return tf.concat([focused, colour], axis=-1)
 
     def _drawn(self, ground: tf.Tensor, layers: tf.Tensor) -> Iterator[Drawn]:
         drawn = self.start(ground)
@@ -227,6 +263,27 @@ class Alpha:
 def _present(object_image: tf.Tensor, z_pres: tf.Tensor) -> tf.Tensor:
     """Layers [B, T, H, W, L], 0 where there is no object."""
     return object_image * z_pres[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def _nearness(centre: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """1 at the centre of each image, [B, 2], and less far from it: [B, H, W]."""
+    along = [
+        tf.exp(-0.5 * tf.square((place[np.newaxis] - at) / _REACH))  # [B, H] or [B, W]
+        for place, at in zip(
+            ((2.0 * np.arange(n, dtype=np.float32) + 1.0) / n - 1.0 for n in size),
+            tf.split(centre, 2, axis=1),
+            strict=True,
+        )
+    ]
+    return along[0][:, :, tf.newaxis] * along[1][:, tf.newaxis]
+
+
+def _pixel_at_maximum(images: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
+    """Images [B, H, W, C] where `score` [B, H, W] is largest: [B, C]."""
+    pixels = score.shape[1] * score.shape[2]
+    best = tf.argmax(tf.reshape(score, [-1, pixels]), axis=1)
+    chosen = tf.one_hot(best, pixels)[:, :, tf.newaxis]  # [B, H W, 1]
+    return tf.reduce_sum(chosen * tf.reshape(images, [-1, pixels, images.shape[3]]), 1)
 
 
 def _most_seen(masks: tf.Tensor, *, ground: tf.Tensor) -> tf.Tensor:

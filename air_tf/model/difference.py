@@ -47,19 +47,29 @@ class DifferenceSearch(Search):
         config = self._config
         channels = self._seen(tf.zeros([1, *config.image_shape])).shape[3]
         self._cells.build((None, *config.image_shape[:2], channels))
+        channels = self._focused(tf.zeros([1, *config.image_shape])).shape[3]
         self._where_head.build((None, math.prod(config.glimpse_size) * channels))
 
     def source_channels(self):
         image = tf.zeros([1, *self._config.image_shape])
-        return self._composition.source(image, self._seen(image)).shape[3]
+        return self._composition.source(image, self._focused(image)).shape[3]
 
     def _seen(self, image: tf.Tensor) -> tf.Tensor:
         """What the search sees of an image that is its own ground."""
         return self._composition.unexplained(image, self._composition.start(image))
 
+    def _focused(self, image: tf.Tensor) -> tf.Tensor:
+        return self._composition.focus(image, self._seen(image), tf.zeros([1, 2]))
+
     def start(self, images, ground, first_cells):
         cells = () if first_cells is None else first_cells
         return _Memory(self._composition.start(ground), cells)
+
+    def after(self, ground, layers):
+        drawn = self._composition.start(ground)
+        for layer in tf.unstack(layers, axis=1):
+            drawn = self._composition.add(drawn, layer)
+        return _Memory(drawn, ())
 
     def first_cells(
         self, images: tf.Tensor, ground: tf.Tensor, number: int
@@ -80,10 +90,11 @@ class DifferenceSearch(Search):
     def find(self, images, memory):
         # No gradient: earlier objects learn from the likelihood, not from how well
         # later steps can use the residual.
-        seen = self._composition.unexplained(images, memory.drawn)
-        seen = tf.stop_gradient(seen)
+        seen = tf.stop_gradient(self._composition.unexplained(images, memory.drawn))
         free = isinstance(memory.cells, tuple)
         presence_logits, guess = self._cells(seen, None if free else memory.cells)
+        centre = tf.stop_gradient(guess.centre)
+        seen = self._composition.focus(images, seen, centre)
         for _ in range(self._form.num_refinements):
             glimpse = spatial.extract_glimpses(
                 seen,

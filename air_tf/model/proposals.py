@@ -4,7 +4,9 @@ The attend loop is greedy: what it sees first, it explains first. Most wrong cou
 images in which one window covers two objects that are close to each other, although
 the bound of the explanation with two objects is higher by tens of nats. So images that
 are explained badly are explained again, each time with the first attend step at another
-likely cell, and the explanation with the highest bound is kept.
+likely cell, and the explanation with the highest bound is kept. Then its objects are
+explained again one after the other, each from what the others leave
+(`air_tf.model.revision`).
 
 The loop gives posterior means. Their bound is too high, as
 
@@ -31,6 +33,8 @@ from air_tf.structs import AIROutput, Densities, NormalParams
 
 # Explains images [M, H, W, C] with the first steps at cells [M], int32.
 Explain = Callable[[tf.Tensor, tf.Tensor], AIROutput]
+# Explains the object at a position of images [M, H, W, C] again.
+Revise = Callable[[tf.Tensor, AIROutput, int], AIROutput]
 # The K likely cells after the best one: images and grounds to [M, K] int32.
 OtherCells = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -116,6 +120,7 @@ class Proposals(keras.layers.Layer):
         p: Densities,
         *,
         explain: Explain,
+        revise: Revise,
         other_cells: OtherCells,
         number: int,
         gather: bool,
@@ -127,6 +132,7 @@ class Proposals(keras.layers.Layer):
           images: [B, H, W, C].
           p: the generative model, from `Generative.densities`.
           explain: see `Explain`.
+          revise: see `Revise`.
           other_cells: see `OtherCells`.
           number: K, at least 1.
           gather: whether only the examined images are explained again. Otherwise all
@@ -148,11 +154,14 @@ class Proposals(keras.layers.Layer):
         best = Explained(first, bounds_of_means(first, few, p))
         cells = other_cells(few, first.ground)  # [M, K]
 
-        def body(step: tf.Tensor, best: Explained) -> tuple[tf.Tensor, Explained]:
-            other = explain(few, tf.gather(cells, step, axis=1))
+        def improved(other: AIROutput, best: Explained) -> Explained:
             bounds = bounds_of_means(other, few, p) - _LEAST_GAIN
-            new = Explained(other, bounds)
-            return step + 1, _better(best, new)
+            return _better(best, Explained(other, bounds))
+
+        def body(step: tf.Tensor, best: Explained) -> tuple[tf.Tensor, Explained]:
+            return step + 1, improved(
+                explain(few, tf.gather(cells, step, axis=1)), best
+            )
 
         _, best = tf.while_loop(
             lambda step, _: tf.logical_and(step < number, tf.reduce_any(examined)),
@@ -160,6 +169,10 @@ class Proposals(keras.layers.Layer):
             (tf.constant(0), best),
             maximum_iterations=number,
         )
+        # Not a second loop: TensorFlow's optimizer of loops breaks it.
+        for step in range(self._form.revisions):
+            position = step % output.inference.z_pres.shape[1]
+            best = improved(revise(few, _with_counts(best, p), position), best)
         better = _with_counts(best, p)
         new_probs = tf.nn.log_softmax(best.bounds / self._form.bound_deviation)
         old, new = (output, log_probs), (better, new_probs)

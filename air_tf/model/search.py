@@ -58,6 +58,13 @@ class Search(keras.layers.Layer, abc.ABC):
           A structure of tensors [B, ...].
         """
 
+    def after(self, ground: tf.Tensor, layers: tf.Tensor) -> Any:
+        """The memory after objects that are given, [B, N, H, W, L].
+
+        Only of forms whose memory is what is drawn.
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def find(self, images: tf.Tensor, memory: Any) -> Found:
         """Gives q(z_pres_t) and q(z_where_t) of the next object."""

@@ -12,6 +12,10 @@ for example before the decoder has learnt to draw: then every image is counted 0
 stays so. The gradient of the cross-entropy from softmax(E_n) to q(n) is the difference
 of the two, which does not vanish. This is the wake-phase loss of reweighted wake-sleep
 (Bornschein and Bengio 2015, section 2.2), for the one latent that is summed out.
+
+The presence logit also says where the difference form looks next. Where every image
+has an n-th object, the count says that the n-th attend step found one, wherever it
+looked, and the search learns nothing. `object_loss` asks every step alone instead.
 """
 
 import tensorflow as tf
@@ -30,6 +34,20 @@ def count_loss(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
     posterior = tf.nn.softmax(tf.stop_gradient(count_bounds(output, images, p)))
     log_probs = distributions.log_count_probs(output.inference.presence_logits)
     return -tf.reduce_sum(posterior * log_probs, axis=1)
+
+
+def object_loss(output: AIROutput, images: tf.Tensor, p: Densities) -> tf.Tensor:
+    """Cross-entropy of every attend step, to whether its object pays, in nats: [B].
+
+    The object of step t pays with the probability sigmoid(E_t - E_{t-1}). Arguments and
+    gradient as for `count_loss`.
+    """
+    bounds = tf.stop_gradient(count_bounds(output, images, p))
+    pays = tf.sigmoid(bounds[:, 1:] - bounds[:, :-1])  # [B, T]
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=pays, logits=output.inference.presence_logits
+    )
+    return tf.reduce_sum(losses, axis=1)
 
 
 def without_count_gradient(output: AIROutput) -> AIROutput:

@@ -19,9 +19,16 @@ from air_tf.model import distributions
 from air_tf.model.likelihood import prefix_log_likelihoods
 from air_tf.objectives.blank_steps import without_blanks
 from air_tf.objectives.bound import BoundEstimate, ground_kl
-from air_tf.objectives.count_posterior import count_loss, without_count_gradient
+from air_tf.objectives.count_posterior import (
+    count_loss,
+    object_loss,
+    without_count_gradient,
+)
 from air_tf.objectives.objective import Estimate, Objective
 from air_tf.structs import AIROutput, Densities
+
+# That train q(n), see `air_tf.objectives.count_posterior`.
+_LOSSES = {"cross_entropy": count_loss, "objects": object_loss}
 
 
 def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEstimate:
@@ -58,9 +65,9 @@ def enumeration(output: AIROutput, images: tf.Tensor, p: Densities) -> BoundEsti
 class Estimator(Objective):
     """The exact bound, with two optional methods that are not in the paper.
 
-    - `count_update="cross_entropy"`: a cross-entropy loss trains q(n) on the posterior
-      of the count, instead of the gradient of the bound
-      (`air_tf.objectives.count_posterior`).
+    - `count_update="cross_entropy"` or `"objects"`: a cross-entropy loss trains q(n) on
+      the posterior of the count, or every attend step on whether its object pays,
+      instead of the gradient of the bound (`air_tf.objectives.count_posterior`).
     - `move_blank_steps`: the bound is computed with blank attend steps moved to the
       end, and an auxiliary loss trains q to infer this order
       (`air_tf.objectives.blank_steps`).
@@ -81,9 +88,9 @@ class Estimator(Objective):
             moved = without_blanks(explained, images, p)
             explained, auxiliary = moved.output, moved.auxiliary_loss
             blanks = tf.reduce_sum(moved.blank, axis=1)
-        if self.settings.count_update == "cross_entropy":
-            weight = self.settings.count_loss_weight
-            auxiliary += weight * count_loss(explained, images, p)
+        if self.settings.count_update in _LOSSES:
+            loss = _LOSSES[self.settings.count_update](explained, images, p)
+            auxiliary += self.settings.count_loss_weight * loss
             explained = without_count_gradient(explained)
         return Estimate(
             bound=enumeration(explained, images, p),

@@ -1,0 +1,103 @@
+"""Explains one object of an image again, from what the others leave.
+
+The attend loop explains first what it sees first, and sees all objects that are not
+explained yet: two that touch in one colour can look like a single one. Once the others
+are drawn, what is left is closer to one object. So one object is removed, and one more
+attend step looks for an object. It may find the same one, drawn better, or another one;
+of an image with fewer objects, it may find one that was overlooked.
+
+With samples of q, the new object is a sample of q(z | x, the others), and the others
+are samples that it is conditioned on: a bound of the new explanation stays a bound.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from air_tf.model import distributions
+from air_tf.model.attend import Attend, draw_noise
+from air_tf.model.generative import Generative
+from air_tf.model.search import StepResult
+from air_tf.structs import AIROutput
+
+
+def revise(
+    images: tf.Tensor,
+    output: AIROutput,
+    position: int,
+    *,
+    attend: Attend,
+    generative: Generative,
+    seed: tf.Tensor | None = None,
+) -> AIROutput:
+    """Removes an object, and looks for one that is explained by what the others leave.
+
+    The new object comes after the present ones, before the absent ones.
+
+    Args:
+      images: [B, H, W, C], float in [0, 1].
+      output: of `AIR.call`; its `z_pres` says which objects are present.
+      position: of the object that is removed, from 0 to T - 1. The step of
+        an absent object is replaced by one more object.
+      attend: q(z | x), of the difference form.
+      generative: p(x, z).
+      seed: [2] int32, for a sample of q; the posterior mean if omitted.
+
+    Returns:
+      The explanation in which the others and the new object are present; `num_trips` is
+      the one attend step that this took.
+    """
+    inference = output.inference
+    steps = inference.presence_logits.shape[1]
+    index = [step for step in range(steps) if step != position]
+
+    def without(x: tf.Tensor) -> tf.Tensor:
+        return tf.gather(x, index, axis=1)  # [B, T - 1, ...]
+
+    old = StepResult(
+        presence_logits=inference.presence_logits,
+        q_where_params=inference.q_where_params,
+        z_where=inference.z_where,
+        q_what_params=inference.q_what_params,
+        z_what=inference.z_what,
+        object_image=output.object_image,
+    )
+    others, present = tf.nest.map_structure(without, (old, inference.z_pres))
+    # What an absent object would look like hides nothing.
+    drawn = others.object_image * present[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+    noise = None
+    if seed is not None:
+        one_step = draw_noise(seed, tf.shape(images)[0], 1, inference.z_what.shape[2])
+        noise = tf.nest.map_structure(lambda x: x[:, 0], one_step)
+    found = attend.next_object(
+        images,
+        ground=output.ground,
+        layers=drawn,
+        draw=generative.draw_object,
+        noise=noise,
+    )
+    place = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)  # [B]
+    new = tf.nest.map_structure(lambda x, one: _insert(x, one, place), others, found)
+    z_pres = distributions.unary_code(place + 1, steps)
+    values: dict[str, Any] = new._asdict()
+    object_image = values.pop("object_image")
+    return output._replace(
+        inference=inference._replace(
+            **values, z_pres=z_pres, num_trips=tf.ones_like(place)
+        ),
+        object_image=object_image,
+        canvas=generative.compose(object_image, z_pres, output.ground),
+    )
+
+
+def _insert(x: tf.Tensor, new: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Inserts `new` [B, ...] at index `place` [B] of [B, T - 1, ...]: [B, T, ...]."""
+    new = new[:, tf.newaxis]
+    front, back = tf.concat([x, new], axis=1), tf.concat([new, x], axis=1)
+    steps = tf.range(front.shape[1])
+    place = place[:, tf.newaxis]
+
+    def at(rows: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(rows, [-1, front.shape[1]] + [1] * (len(x.shape) - 2))
+
+    return tf.where(at(steps < place), front, tf.where(at(steps > place), back, new))

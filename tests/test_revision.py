@@ -1,0 +1,130 @@
+"""Explaining one object again, from what the others leave."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air_tf.config import AlphaConfig, ConstantConfig
+from air_tf.model.air import AIR
+from air_tf.model.revision import revise
+
+
+@pytest.fixture
+def air(small_config):
+    config = dataclasses.replace(
+        small_config, composition=AlphaConfig(), background=ConstantConfig()
+    )
+    return AIR(config)
+
+
+def _explained(air, images, count):
+    """An explanation with the same count for all images."""
+    output = air(images)
+    z_pres = np.tile((np.arange(3) < count).astype(np.float32), (len(images), 1))
+    inference = output.inference._replace(z_pres=tf.constant(z_pres))
+    return output._replace(
+        inference=inference,
+        canvas=air.generative.compose(output.object_image, z_pres, output.ground),
+    )
+
+
+def _revised(air, images, output, position, **kwargs):
+    return revise(
+        images,
+        output,
+        position,
+        attend=air.attend,
+        generative=air.generative,
+        **kwargs,
+    )
+
+
+def _assert_same(found, expected):
+    for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+def _without_trips(output):
+    return output._replace(inference=output.inference._replace(num_trips=()))
+
+
+def test_the_last_object_saw_what_the_others_leave_already(air, images):
+    output = _explained(air, images, 3)
+    found = _revised(air, images, output, 2)
+    _assert_same(_without_trips(found), _without_trips(output))
+    np.testing.assert_array_equal(found.inference.num_trips, np.ones(5))
+
+
+def test_one_more_object_is_that_of_the_next_attend_step(air, images):
+    """One object is present, and the absent third one is removed."""
+    found = _revised(air, images, _explained(air, images, 1), 2)
+    expected = _explained(air, images, 2)
+    np.testing.assert_allclose(found.canvas, expected.canvas, atol=1e-5)
+    for name in ("presence_logits", "q_where_params", "z_what"):
+        x, y = (getattr(each.inference, name) for each in (found, expected))
+        first_two = tf.nest.map_structure(lambda values: values[:, :2], (x, y))
+        _assert_same(*first_two)
+
+
+def test_the_new_object_comes_after_the_others(air, images):
+    output = _explained(air, images, 2)
+    found = _revised(air, images, output, 0)
+    # The second object is now the first, and the absent one stays the last.
+    old, new = output.inference, found.inference
+    np.testing.assert_allclose(new.z_where[:, 0], old.z_where[:, 1])
+    np.testing.assert_allclose(new.z_what[:, 2], old.z_what[:, 2])
+    np.testing.assert_allclose(found.object_image[:, 0], output.object_image[:, 1])
+    assert np.abs(new.z_where[:, 1] - old.z_where[:, 1]).max() > 1e-4
+    np.testing.assert_array_equal(new.z_pres[0], [1.0, 1.0, 0.0])
+    canvas = air.generative.decode(new.z_where, new.z_what, new.z_pres, found.ground)
+    np.testing.assert_allclose(found.canvas, canvas, atol=1e-5)
+
+
+def test_samples_differ_from_means_by_the_noise_of_their_seed(air, images):
+    output = _explained(air, images, 3)
+    first, same, other = (
+        _revised(air, images, output, 1, seed=tf.constant([1, seed])).inference
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first.z_what, same.z_what)
+    assert np.abs(first.z_what[:, 2] - other.z_what[:, 2]).max() > 0.1
+    np.testing.assert_array_equal(first.z_what[:, :2], other.z_what[:, :2])
+
+
+@pytest.mark.parametrize("gather", [True, False])
+def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
+    """A revision that draws the images themselves is better than all others."""
+    form = dataclasses.replace(air.config.inference, revisions=4)
+    air = AIR(dataclasses.replace(air.config, inference=form))
+    air.proposals._usual_error.assign(-1.0)
+    first = air(images)
+    asked = []
+
+    def revise(few, output, position):
+        asked.append(output)
+        drawn = tf.ones_like(output.object_image) * few[:, tf.newaxis, ..., :1]
+        # What is drawn at the position asked for last is the image.
+        better = float(position == 0)
+        inference = output.inference._replace(num_trips=tf.ones([5], tf.int32))
+        return output._replace(
+            inference=inference,
+            object_image=output.object_image * (1.0 - better) + drawn * better,
+        )
+
+    found, _ = air.proposals.improve(
+        first,
+        images,
+        air.generative.densities(),
+        explain=lambda few, cells: air(few, first_cells=cells),
+        revise=revise,
+        other_cells=lambda few, ground: tf.zeros([len(few), 1], tf.int32),
+        number=1,
+        gather=gather,
+    )
+    # One position after the other, of the best explanation so far.
+    assert len(asked) == 4
+    trips = found.inference.num_trips - 2 * first.inference.num_trips
+    np.testing.assert_array_equal(trips, np.full(5, 4))
+    np.testing.assert_array_equal(asked[1].object_image, asked[3].object_image)
