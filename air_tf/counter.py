@@ -1,6 +1,7 @@
 """Counts objects in arrays, with the interface of scikit-learn's estimators."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import tempfile
@@ -137,7 +138,9 @@ class ObjectCounter(BaseEstimator):
         check_is_fitted(self, "model_")
         assert self.config_.pictures is not None
         return find_objects(
-            self.model_.infer,
+            functools.partial(
+                self.model_.infer, max_objects=self.config_.prediction_steps()
+            ),
             self._pixels(image),
             self.config_.pictures,
             self.model_.config.image_shape[:2],

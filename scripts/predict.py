@@ -49,8 +49,10 @@ def main(paths):
 
     run = RunDir(flags.FLAGS.model_dir)
     air = run.load_model(flags.FLAGS.proposals)
-    infer = functools.partial(air.infer, max_objects=flags.FLAGS.max_objects)
-    pictures = cli.given_pictures(run.read_config().pictures)
+    config = run.read_config()
+    steps = config.prediction_steps(flags.FLAGS.max_objects)
+    infer = functools.partial(air.infer, max_objects=steps)
+    pictures = cli.given_pictures(config.pictures)
     if pictures is not None:
         predictions = predict_pictures(
             infer,
@@ -60,7 +62,7 @@ def main(paths):
             flags.FLAGS.output_dir,
             model={
                 "model": file_hash(run.model_file),
-                "max_objects": flags.FLAGS.max_objects,
+                "max_objects": steps,
                 "proposals": flags.FLAGS.proposals,
             },
             rois=flags.FLAGS.rois,

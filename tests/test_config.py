@@ -15,6 +15,7 @@ from air_tf.config import (
     EnumerationConfig,
     IWAEConfig,
     NVILConfig,
+    PictureConfig,
     RecurrentConfig,
     RunConfig,
     TrainingConfig,
@@ -57,6 +58,17 @@ def test_presets_survive_json(preset):
         (AIRConfig, "box_threshold", 1.0),
         (AIRConfig, "min_count_prob", 1.0),
         (DataConfig, "dataset", 3),
+        (PictureConfig, "object_size", (12,)),
+        (PictureConfig, "object_size", (40, 12)),
+        (PictureConfig, "object_size", (1, 12)),
+        (PictureConfig, "polarity", "white"),
+        (PictureConfig, "levels", (0.5, 0.5)),
+        (PictureConfig, "knee", 0),
+        (PictureConfig, "contrast_floor", 0.0),
+        (PictureConfig, "sharpening", -1.0),
+        (PictureConfig, "channel", -1),
+        (PictureConfig, "page", 1.0),
+        (PictureConfig, "mask_threshold", 1.5),
         (AIRConfig, "min_window_scale", 1.5),
         (DifferenceConfig, "look_units", ()),
         (DifferenceConfig, "num_refinements", 0),
@@ -194,3 +206,57 @@ def test_every_objective_has_a_file_and_a_line_in_the_registry():
 def test_errors_keep_their_field_across_processes():
     error = pickle.loads(pickle.dumps(InputError("is 3; expected 2", field="n")))
     assert (str(error), error.field) == ("n is 3; expected 2", "n")
+
+
+_FOLDER = DataConfig(dataset="folder", image_dir="plate")
+
+
+def test_settings_that_follow_from_the_size_of_objects():
+    """Objects of 6 to 32 pixels: windows of 48, and of 20 for the usual one of 14."""
+    found = PictureConfig(object_size=(6, 32)).model_settings()
+    assert found["image_shape"] == (48, 48, 1) and found["glimpse_size"] == (20, 20)
+    assert found["max_objects"] == 6
+    assert found["where_prior_loc"][0] == pytest.approx(19 / 48)
+    assert found["where_prior_scale"][0] == pytest.approx(0.3 * 26 / 48)
+    # Of ten times the size, pixels are averaged.
+    large = PictureConfig(object_size=(60, 320))
+    assert large.binning == 8 and large.binned_sizes == (7.5, 40.0)
+    assert large.model_settings()["image_shape"] == (64, 64, 1)
+
+
+def test_settings_of_pictures_survive_json():
+    pictures = PictureConfig(object_size=(6, 32), levels=(0.1, 0.5), channel=1)
+    model = AIRConfig(**pictures.model_settings())
+    config = RunConfig(model=model, data=_FOLDER, pictures=pictures)
+    values = json.loads(json.dumps(config.to_dict()))
+    again = RunConfig.from_dict(values)
+    assert again.pictures == pictures and again.to_dict() == config.to_dict()
+    other = RunConfig(
+        model=model, data=_FOLDER, pictures=PictureConfig(object_size=(6, 30))
+    )
+    assert "object_size (there [6, 32], here (6, 30))" in differing_settings(
+        other.to_dict(), values
+    )
+    # Few windows are crowded.
+    assert config.prediction_steps() == 12 and config.prediction_steps(7) == 7
+    assert RunConfig(model=model).prediction_steps() == 6
+
+
+def test_runs_of_a_folder_of_earlier_versions_resize_pictures():
+    values = json.loads(json.dumps(RunConfig(data=_FOLDER).to_dict()))
+    del values["pictures"]
+    assert RunConfig.from_dict(values).pictures is None
+
+
+@pytest.mark.parametrize(
+    "model, data, message",
+    [
+        ({}, DataConfig(), "pictures is given; expected nothing unless `dataset`"),
+        ({"image_shape": (48, 48, 3)}, _FOLDER, "image_shape is 48,48,3; expected 1"),
+        ({"image_shape": (30, 48, 1)}, _FOLDER, "object_size is 6,32; expected a larg"),
+    ],
+)
+def test_pictures_that_do_not_go_with_the_model(model, data, message):
+    pictures = PictureConfig(object_size=(6, 32))
+    with pytest.raises(InputError, match=message):
+        RunConfig(model=AIRConfig(**model), data=data, pictures=pictures)

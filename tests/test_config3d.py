@@ -379,7 +379,8 @@ def test_settings_survive_json(tmp_path):
 
 def test_settings_of_two_dimensional_scenes_are_stored_as_before():
     values = json.loads(json.dumps(RunConfig().to_dict()))
-    assert set(values) == {"version", "model", "data", "training"}
+    assert set(values) == {"version", "model", "data", "training", "pictures"}
+    assert values["pictures"] is None
     assert values["version"] == 3
     assert "tabletop" not in values["model"] and "renderer" not in values["model"]
     again = RunConfig.from_dict(values)

@@ -13,7 +13,7 @@ from air_tf.data.known_counts import known_counts
 from air_tf.data.measure import measure, otsu
 from air_tf.data.picture_files import find_pictures
 from air_tf.data.picture_windows import PictureSet, WindowSampler
-from air_tf.data.prepare import binned, prepare
+from air_tf.data.prepare import binned, domed, prepare
 from air_tf.errors import InputError
 
 _LINEAR = PictureConfig(
@@ -78,7 +78,8 @@ def test_intensities_follow_the_formula():
     for polarity in ("bright", "dark"):
         z = z if polarity == "bright" else 1 - z
         u = np.log(1 + z / 0.05) / np.log(21)
-        smooth, fine, coarse = (_gaussian(u, scale) for scale in (1.0, 0.7, 2.0))
+        # The smallest object has 4 pixels: a third of that, but twice 0.7 at least.
+        smooth, fine, coarse = (_gaussian(u, scale) for scale in (1.0, 0.7, 1.4))
         b = _gaussian(ndimage.minimum_filter(smooth, 16, mode="nearest"), 4.0)
         t = _gaussian(ndimage.maximum_filter(smooth, 16, mode="nearest"), 4.0)
         y = (1.5 * fine - 0.5 * coarse - b) / np.maximum(t - b, 0.3)
@@ -227,3 +228,19 @@ def test_known_counts(tmp_path):
     table.write_text("name,count\n")
     with pytest.raises(InputError, match=r"counts\.csv: lacks the columns image and"):
         known_counts(files)
+
+
+def test_objects_that_touch_become_two_domes():
+    """The largest object has 24 pixels: the mean of a picture and four erosions."""
+    settings = dataclasses.replace(_LINEAR, object_size=(4, 24))
+    picture = np.zeros((60, 60), np.uint8)
+    picture[20:40, 10:30], picture[20:40, 32:52] = 255, 255
+    picture[28:32, 30:32] = 255  # a bridge of 4 pixels
+    eroded, total = picture > 0, (picture > 0).astype(float)
+    cross, square = ndimage.generate_binary_structure(2, 1), np.ones((3, 3))
+    for shape in (cross, square, cross, square):
+        eroded = ndimage.binary_erosion(eroded, shape)
+        total += eroded
+    found = domed(picture, settings)
+    np.testing.assert_allclose(found, 255 * total / 5, atol=0.51)
+    assert found[30, 20] == found[30, 42] == 255 and found[30, 31] < 150

@@ -5,10 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from air_tf.config import PictureConfig
 from air_tf.errors import InputError
 from air_tf.inference.counts import count_interval
+from air_tf.inference.flood import flood
 from air_tf.inference.whole import find_objects
 from air_tf.inference.windows import make_grid
 from air_tf.structs import Scenes
@@ -187,3 +189,28 @@ def test_the_interval_of_a_count_is_that_of_the_sum():
     assert probs[interval.high + 1 :].sum() <= 0.05 < probs[interval.high :].sum()
     # What was found is in it, also where it is improbable.
     assert count_interval(np.full(40, 0.1), np.zeros(0)).high == 40
+
+
+def test_labels_grow_downhill_and_meet_in_the_valley():
+    """Two hills in a row: the valley is at column 6, and the ground is below 40."""
+    row = np.array([30, 60, 90, 200, 120, 80, 44, 70, 150, 220, 90, 20], np.uint8)
+    labels = np.zeros((3, 12), np.int32)
+    labels[1, 3], labels[1, 9] = 1, 2
+    found = flood(labels, np.tile(row, (3, 1)), above=40)
+    assert (found == [0, 1, 1, 1, 1, 1, found[0, 6], 2, 2, 2, 2, 0]).all()
+    assert found[0, 6] in (1, 2)
+
+
+def test_flooding_is_the_watershed_of_scikit_image():
+    rng = np.random.default_rng(0)
+    picture = ndimage.gaussian_filter(rng.random((120, 150)), 4)
+    picture -= picture.min()
+    picture = (255 * picture / picture.max()).astype(np.uint8)
+    tops = (picture == ndimage.maximum_filter(picture, 15)) & (picture > 120)
+    labels, number = ndimage.label(tops)
+    found = flood(labels.astype(np.int32), picture, above=100)
+    wanted = watershed(-picture.astype(int), labels, mask=(picture > 100) | tops)
+    assert number > 10
+    # Pixels that are reached at the same time may go to either.
+    assert (found == wanted).mean() > 0.99
+    np.testing.assert_array_equal(found > 0, wanted > 0)

@@ -16,8 +16,8 @@ _WINDOW, _MULTIPLE = 1.5, 8
 # The canvas is about twice as large as the largest object, and holds that many objects:
 # more attend steps cost training time.
 _MAX_OBJECTS = (4, 8)
-# z_where is the window of an object, which is larger than the object.
-_MARGIN = 1.2
+# Standard deviation of the size of objects, over their range.
+_SPREAD = 0.3
 _MIN_GLIMPSE, _MAX_GLIMPSE = 12, 28
 
 
@@ -44,7 +44,7 @@ class PictureConfig:
         None,
         "Intensities that become 0 and 1, as shares of the largest value that the "
         "file's type can hold; of floating-point pictures, as they are. Default: the "
-        "1st and the 99.8th percentile of all training pictures.",
+        "1st and the 99.95th percentile of all training pictures.",
     )
     knee: float = setting(
         0.15,
@@ -71,12 +71,12 @@ class PictureConfig:
         "hold a pixel that differs from the ground.",
     )
     mask_threshold: float = setting(
-        0.25,
-        "An object has the pixels in which its mask is larger than this share of the "
-        "mask's largest value.",
+        0.35,
+        "An object lies where its mask is larger than this share of the mask's largest "
+        "value.",
     )
     min_contrast: float = setting(
-        0.35,
+        0.12,
         "Objects that differ less from the ground are none: the mean over their "
         "pixels, of intensities from 0 to 1.",
     )
@@ -134,14 +134,14 @@ class PictureConfig:
         side = _MULTIPLE * math.ceil(_WINDOW * largest / _MULTIPLE)
         usual = math.sqrt(smallest * largest)
         fit = round(0.5 * (side / usual) ** 2)
-        glimpse = min(max(round(1.4 * usual), _MIN_GLIMPSE), _MAX_GLIMPSE)
+        glimpse = min(max(round(1.45 * usual), _MIN_GLIMPSE), _MAX_GLIMPSE)
         return {
             "image_shape": (side, side, 1),
             "glimpse_size": (glimpse, glimpse),
             "max_objects": min(max(fit, _MAX_OBJECTS[0]), _MAX_OBJECTS[1]),
-            "where_prior_loc": (_MARGIN * (smallest + largest) / 2 / side, 0.0, 0.0),
+            "where_prior_loc": ((smallest + largest) / 2 / side, 0.0, 0.0),
             "where_prior_scale": (
-                max(_MARGIN * (largest - smallest) / 4 / side, 0.03),
+                max(_SPREAD * (largest - smallest) / side, 0.03),
                 0.6,
                 0.6,
             ),

@@ -220,12 +220,17 @@ PRESETS = {
     ),
     "pictures": Preset(
         RunConfig(
-            model=AIRConfig(z_what_size=8, decoder_units=(50,), likelihood_scale=0.2),
-            training=TrainingConfig(batch_size=32),
+            model=AIRConfig(
+                z_what_size=8,
+                inference=DifferenceConfig(cell_stride=2, cell_patch=12),
+                decoder_units=(50,),
+                likelihood_scale=0.15,
+            ),
+            training=TrainingConfig(steps=1800, batch_size=32),
         ),
-        "Windows of pictures of any size, whose intensities are stretched until the "
-        "ground is black; canvas, glimpses, T and p(z_where) follow from "
-        "--object_size.",
+        "Windows of pictures of any size, whose objects are made white domes on black: "
+        "a small decoder, a fine search, half of sigma. Canvas, glimpses, T and "
+        "p(z_where) follow from --object_size.",
     ),
     "primitives": Preset(
         _tabletop("primitives", _TRAINING_3D),

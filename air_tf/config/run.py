@@ -8,7 +8,7 @@ from air_tf.config import checks, upgrade
 from air_tf.config.canvas import AdditiveConfig
 from air_tf.config.checks import setting
 from air_tf.config.datasets import BUILDERS, USER_SOURCES
-from air_tf.config.model import INFERENCES, AIRConfig
+from air_tf.config.model import INFERENCES, MAX_OBJECTS, AIRConfig
 from air_tf.config.model3d import AIR3DConfig
 from air_tf.config.objectives import (
     OBJECTIVES,
@@ -222,6 +222,20 @@ class RunConfig:
             "training": training,
             "pictures": None if self.pictures is None else self.pictures.to_dict(),
         }
+
+    def prediction_steps(self, max_objects: int | None = None) -> int:
+        """T in predictions: `max_objects`, or the default if None.
+
+        It is that of training; twice as much for windows of pictures, of which few are
+        crowded, so that training can do with less.
+
+        Raises:
+          InputError: if it is not a whole number of at least 1.
+        """
+        usual = self.model.max_objects
+        if max_objects is None and self.pictures is not None:
+            return min(2 * usual, MAX_OBJECTS)
+        return self.model.num_steps(max_objects)
 
     def with_image_shape(self, shape: tuple[int, int, int]) -> "RunConfig":
         """A copy with another canvas, (H, W, C)."""

@@ -56,7 +56,20 @@ def largest(picture: np.ndarray, side: int) -> np.ndarray:
 
 def smallest(picture: np.ndarray, side: int) -> np.ndarray:
     """The smallest value in a square around each pixel, as `largest`."""
+    if picture.dtype.kind == "u":
+        most = np.iinfo(picture.dtype).max
+        return most - largest(most - picture, side)
     return -largest(-picture, side)
+
+
+def smallest_in_cross(picture: np.ndarray) -> np.ndarray:
+    """The smallest of a pixel and its four neighbours, [H, W] to [H, W]."""
+    found = picture
+    for axis in (0, 1):
+        wide, length = _extended(picture, axis, 1, 1), picture.shape[axis]
+        for start in (0, 2):
+            found = np.minimum(found, _part(wide, axis, start, length))
+    return found
 
 
 def _of_two(found: np.ndarray, axis: int, distance: int) -> np.ndarray:

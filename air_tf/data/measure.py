@@ -15,7 +15,7 @@ from air_tf.errors import InputError
 # Enough to measure sizes and intensities, spread over all pictures.
 MEASURED, _NUM_PIXELS = 30, 100_000
 # Percentiles of intensities that become 0 and 1.
-_LEVELS = (1.0, 99.8)
+_LEVELS = (1.0, 99.95)
 # Smaller components are noise, in pixels.
 _MIN_AREA = 12
 # Sizes of the objects that hold these shares of all objects' pixels. Beyond the second

@@ -13,7 +13,7 @@ from air_tf.config.pictures import PictureConfig
 from air_tf.data.known_counts import known_counts
 from air_tf.data.measure import MEASURED, measure, otsu
 from air_tf.data.picture_files import find_pictures, read_pixels
-from air_tf.data.prepare import padded, prepare
+from air_tf.data.prepare import domed, padded, prepare
 from air_tf.errors import InputError
 from air_tf.structs import ImageSet
 
@@ -127,7 +127,7 @@ class PictureSet:
 
 
 class WindowSampler:
-    """Cuts windows at random places.
+    """Cuts windows at random places, in random directions.
 
     Args:
       pictures: to cut from. Those smaller than a window are padded, see `padded`.
@@ -140,7 +140,10 @@ class WindowSampler:
 
     def __init__(self, pictures: PictureSet, shape: tuple[int, int]):
         self.shape = shape
-        self._pictures = [padded(picture, shape) for picture in pictures.pictures]
+        self._pictures = [
+            padded(domed(picture, pictures.settings), shape)
+            for picture in pictures.pictures
+        ]
         self._anywhere = pictures.settings.anywhere_share
         areas = np.array([picture.size for picture in self._pictures], float)
         self._weights = areas / areas.sum()
@@ -161,6 +164,7 @@ class WindowSampler:
         found = np.empty((num, height, width, 1), np.uint8)
         chosen = rng.choice(len(self._pictures), num, p=self._weights)
         anywhere = rng.random(num) < self._anywhere
+        turns, mirrored = rng.integers(4, size=num), rng.random(num) < 0.5
         for i, which in enumerate(chosen):
             picture, places = self._pictures[which], self._places[which]
             last = np.subtract(picture.shape, self.shape)
@@ -170,7 +174,11 @@ class WindowSampler:
                 inside = places[rng.integers(len(places))]
                 first = inside - rng.integers(self.shape)
                 top, left = np.clip(first, 0, last)
-            found[i, ..., 0] = picture[top : top + height, left : left + width]
+            window = picture[top : top + height, left : left + width]
+            # Pictures have no direction.
+            if height == width:
+                window = np.rot90(window, turns[i])
+            found[i, ..., 0] = window[:, ::-1] if mirrored[i] else window
         return found
 
 

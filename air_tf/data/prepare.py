@@ -7,16 +7,25 @@ TensorFlow.
 import numpy as np
 
 from air_tf.config.pictures import DARK, PictureConfig
-from air_tf.data.filters import blur_reach, blurred, largest, smallest
+from air_tf.data.filters import (
+    blur_reach,
+    blurred,
+    largest,
+    smallest,
+    smallest_in_cross,
+)
 from air_tf.data.picture_files import shares
 from air_tf.errors import InputError
 
 # Binned pixels that are stretched at once.
 _STRIP = 2**20
-# Standard deviations of blurs, in binned pixels: of noise, and of sharpening.
-_NOISE, _FINE, _COARSE = 1.0, 0.7, 2.0
-# And of the smallest and largest values, over the size of the neighbourhood.
+# Standard deviations of blurs, in binned pixels.
+_NOISE, _FINE = 1.0, 0.7
+# And of sharpening over the smallest size, of extremes over that of the neighbourhood.
+_COARSE = 1.0 / 3.0
 _BLUR = 0.25
+# Erosions over the size of the largest object.
+_EROSIONS = 1.0 / 6.0
 # Where the smooth step begins and ends.
 _STEP = (0.15, 0.85)
 
@@ -68,10 +77,36 @@ def prepare(pixels: np.ndarray, settings: PictureConfig, *, what: str) -> np.nda
     return np.concatenate(strips)
 
 
+def domed(prepared: np.ndarray, settings: PictureConfig) -> np.ndarray:
+    """What windows are cut from: objects become domes, with saddles where they touch.
+
+    The mean of a prepared picture and its erosions by 1, 2, ... pixels, in turn with a
+    cross and a square: a soft distance from the ground.
+
+    Args:
+      prepared: [h, w] uint8, as from `prepare`.
+      settings: sizes of objects.
+
+    Returns:
+      [h, w] uint8.
+    """
+    number = round(_EROSIONS * settings.binned_sizes[1])
+    total, eroded = prepared.astype(np.uint16), prepared
+    for i in range(number):
+        eroded = smallest(eroded, 3) if i % 2 else smallest_in_cross(eroded)
+        total += eroded
+    return np.round(total / np.float32(number + 1)).astype(np.uint8)
+
+
 def _reach(settings: PictureConfig) -> int:
     """How far a pixel has an effect, in binned pixels."""
     side = _neighbourhood(settings)
-    return blur_reach(_NOISE) + side // 2 + 1 + blur_reach(side * _BLUR)
+    wide = blur_reach(_NOISE) + side // 2 + 1 + blur_reach(side * _BLUR)
+    return max(wide, blur_reach(_coarse(settings)))
+
+
+def _coarse(settings: PictureConfig) -> float:
+    return max(_COARSE * settings.binned_sizes[0], 2 * _FINE)
 
 
 def _neighbourhood(settings: PictureConfig) -> int:
@@ -91,7 +126,8 @@ def _stretched(x: np.ndarray, settings: PictureConfig) -> np.ndarray:
     b = blurred(smallest(smooth, side), side * _BLUR)
     t = blurred(largest(smooth, side), side * _BLUR)
     fine = blurred(u, _FINE)
-    v = fine + settings.sharpening * (fine - blurred(u, _COARSE))
+    coarse = blurred(u, _coarse(settings))
+    v = fine + settings.sharpening * (fine - coarse)
     y = (v - b) / np.maximum(t - b, settings.contrast_floor)
     s = np.clip((y - _STEP[0]) / (_STEP[1] - _STEP[0]), 0.0, 1.0)
     return s * s * (3.0 - 2.0 * s)

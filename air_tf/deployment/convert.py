@@ -86,7 +86,7 @@ def convert(
                 f"is {proposals}; expected 0 with `format` int8", field="proposals"
             )
         proposals = 0
-    air = in_float32(run.load_model(proposals))
+    config, air = run.read_config(), in_float32(run.load_model(proposals))
     splits = run.load_images(["train", "test"], data_dir=data_dir)
     calibration = None
     if format == "int8":
@@ -97,11 +97,11 @@ def convert(
     conversion = Conversion(
         format=format,
         image_shape=air.config.image_shape,
-        max_objects=air.config.num_steps(max_objects),
+        max_objects=config.prediction_steps(max_objects),
         batch_size=batch_size,
         num_calibration_images=None if calibration is None else len(calibration),
         kinds=kinds_of(air.config),
-        pictures=run.read_config().pictures,
+        pictures=config.pictures,
     )
     if calibration is None:
         content = to_tflite(air, conversion)

@@ -75,7 +75,7 @@ def export(
     loaded = run.load_model(proposals)
     air = in_float32(loaded)
     config = run.read_config()
-    model = exportable(air, air.config.num_steps(max_objects), config.pictures)
+    model = exportable(air, config.prediction_steps(max_objects), config.pictures)
     if found:
         _require_same_outputs(base / str(max(found)), model.answers)
     section = model_card.card_section(

@@ -71,7 +71,8 @@ def evaluate_run(
     dataset = config.data.dataset
     train, whole = None, dict[str, Any]()
     if config.pictures is not None:
-        images, split, whole = _own_windows(run, config.data, air, split)
+        steps = config.prediction_steps(max_objects)
+        images, split, whole = _own_windows(run, config.data, air, split, steps)
     elif dataset in USER_SOURCES:
         images, split = _own_images(run, config, split, shape)
     else:
@@ -142,7 +143,7 @@ def _own_images(
 
 
 def _own_windows(
-    run: RunDir, config: DataConfig, air: AIR | AIR3D, split: str
+    run: RunDir, config: DataConfig, air: AIR | AIR3D, split: str, max_objects: int
 ) -> tuple[ImageSet, str, dict[str, Any]]:
     """As `_own_images`, of a run that cuts windows from pictures; and their figures."""
     settings = run.read_config().pictures
@@ -154,7 +155,7 @@ def _own_windows(
     else:
         _require_test(split)
     windows = window_set(pictures, air.config.image_shape[:2])
-    return windows, chosen, picture_figures(air, pictures)
+    return windows, chosen, picture_figures(air, pictures, max_objects=max_objects)
 
 
 def _require_test(split: str) -> None:

@@ -1,5 +1,6 @@
 """Scores the counts of whole pictures, where they are known."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,24 @@ from air_tf.inference.whole import find_in_prepared
 from air_tf.model.air import AIR
 
 
-def picture_figures(air: AIR, pictures: PictureSet) -> dict[str, Any]:
+def picture_figures(
+    air: AIR, pictures: PictureSet, *, max_objects: int
+) -> dict[str, Any]:
     """Compares counts with those that are known.
 
     Args:
       air: the model.
       pictures: held-out pictures.
+      max_objects: T.
 
     Returns:
       The figures of `Evaluation` for whole pictures; empty if no count is known.
     """
+    infer = functools.partial(air.infer, max_objects=max_objects)
     errors = [
         len(
             find_in_prepared(
-                air.infer, picture, pictures.settings, air.config.image_shape[:2]
+                infer, picture, pictures.settings, air.config.image_shape[:2]
             ).probability
         )
         - count

@@ -10,8 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from air_tf.config.pictures import PictureConfig
-from air_tf.data.prepare import padded, prepare
+from air_tf.data.prepare import domed, padded, prepare
 from air_tf.inference.counts import count_interval
+from air_tf.inference.flood import flood
 from air_tf.inference.windows import Grid, make_grid
 from air_tf.structs import PictureObjects, Scenes
 
@@ -24,8 +25,12 @@ _TOLERANCE = 2.0
 # Share of the smaller of two objects of different windows from which on they are one,
 # and of an object in larger ones of its own window from which on it is a part of them.
 _SAME = 0.4
-# Smaller objects are none: diameter over the size of the smallest object.
-_SMALLEST = 0.5
+# Smaller objects are none: pixels over the square of the smallest size.
+_SMALLEST = 0.7
+# An object's own pixels, from which it grows: share of its mask's largest value.
+_CORE = 0.5
+# How far it grows: of prepared pictures.
+_GROUND = 38
 # Of a mask in [0, 1], for the order in which objects claim pixels.
 _LEVELS = 255.0
 
@@ -36,6 +41,7 @@ class Candidate(NamedTuple):
     Attributes:
       top, left: of the part of the picture that holds it.
       mask: [h, w] uint8, 0 outside, else how much of the pixel it fills.
+      core: the least `mask` of its core.
       centre: of its pixels, (y, x) in the picture.
       depth: distance of the centre from the border of the window's cell, negative if
         it lies outside.
@@ -47,6 +53,7 @@ class Candidate(NamedTuple):
     top: int
     left: int
     mask: np.ndarray
+    core: float
     centre: tuple[float, float]
     depth: float
     window: int
@@ -112,16 +119,16 @@ def find_in_prepared(
       The objects; labels have the size of `picture`.
     """
     size = picture.shape
-    picture = padded(picture, shape)
+    shown = padded(domed(picture, settings), shape)
     smallest, largest = settings.binned_sizes
     overlap = min(largest + 2 * _TOLERANCE, min(shape) / 2)
-    grid = make_grid(picture.shape, shape, overlap=overlap)
+    grid = make_grid(shown.shape, shape, overlap=overlap)
     candidates: list[Candidate] = []
     missed: list[float] = []
     number, code_size = 0, 0
     bar = tqdm(total=grid.num_windows, desc=what, delay=2.0, disable=None, leave=False)
     with bar:
-        for places, windows in _batches(picture, grid):
+        for places, windows in _batches(shown, grid):
             scenes = infer(windows)
             candidates += _candidates(
                 scenes,
@@ -134,8 +141,9 @@ def find_in_prepared(
             number, code_size = number + len(places), scenes.z_what.shape[-1]
             bar.update(len(places))
     kept = _without_duplicates(candidates, size)
-    least = np.pi / 4.0 * (_SMALLEST * smallest) ** 2
-    labels, kept = _draw(kept, size, least)
+    kept = sorted(kept, key=lambda one: one.centre)
+    labels = flood(_cores(kept, size), picture, above=_GROUND)
+    labels, kept = _large_ones(labels, kept, _SMALLEST * smallest**2)
     interval = count_interval(
         np.array([one.probability for one in kept]), np.array(missed)
     )
@@ -205,6 +213,7 @@ def _candidates(
                 top=int(top + y0),
                 left=int(left + x0),
                 mask=filled.astype(np.uint8),
+                core=_CORE * _LEVELS * float(mask.max()),
                 centre=centre,
                 depth=depth,
                 window=number + i,
@@ -292,26 +301,34 @@ def _place(
     return part, one.mask[:rows, :columns] > 0
 
 
-def _draw(
-    kept: list[Candidate], size: tuple[int, int], least: float
-) -> tuple[np.ndarray, list[Candidate]]:
-    """Gives each pixel to the object that fills most of it.
-
-    Args:
-      kept: the objects.
-      size: (H, W) of the picture.
-      least: area of an object; half of it at the picture's border, which cuts objects.
+def _cores(kept: list[Candidate], size: tuple[int, int]) -> np.ndarray:
+    """Gives each pixel to the object in whose core it is, and which fills most of it.
 
     Returns:
-      [H, W] int32 labels, and the objects with these labels, sorted from top to bottom.
+      [H, W] int32, 1 + the number of the object, or 0.
     """
     labels, best = np.zeros(size, np.int32), np.zeros(size, np.uint8)
-    kept = sorted(kept, key=lambda one: one.centre)
     for label, one in enumerate(kept, 1):
         part, inside = _place(one, size)
         filled = one.mask[: inside.shape[0], : inside.shape[1]]
-        wins = inside & (filled > best[part])
+        wins = (filled >= one.core) & (filled > best[part])
         labels[part][wins], best[part][wins] = label, filled[wins]
+    return labels
+
+
+def _large_ones(
+    labels: np.ndarray, kept: list[Candidate], least: float
+) -> tuple[np.ndarray, list[Candidate]]:
+    """Leaves out what is too small.
+
+    Args:
+      labels: [H, W], of all objects.
+      kept: the objects.
+      least: area of an object; half of it at the picture's border, which cuts objects.
+
+    Returns:
+      [H, W] int32 labels without gaps, and the objects with these labels.
+    """
     areas = np.bincount(labels.ravel(), minlength=len(kept) + 1)
     at_border = np.unique(
         np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])

@@ -256,7 +256,7 @@ def _finish(
         warnings=diagnose(evaluation),
         training_seconds=rows[-1]["seconds"],
         **(
-            picture_figures(air, held_out)
+            picture_figures(air, held_out, max_objects=config.prediction_steps())
             if held_out is not None and isinstance(air, AIR)
             else {}
         ),
