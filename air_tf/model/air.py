@@ -11,7 +11,7 @@ and returns inferred objects as `Scenes`.
 """
 
 import dataclasses
-import functools
+from functools import partial
 from typing import Any
 
 import keras
@@ -179,7 +179,9 @@ class AIR(keras.Model):
           loop: see `air_tf.model.loop`.
           static_sizes: see `gather` of `Proposals.improve`, its opposite.
         """
-        output = self(images, max_objects=max_objects, loop=loop)
+        explain = partial(self, max_objects=max_objects, loop=loop)
+        likely = self.attend.search.first_cells
+        output = explain(images)
         log_probs = distributions.log_count_probs(output.inference.presence_logits)
         number = self.config.num_proposals(proposals)
         if self.proposals is not None and number:
@@ -187,15 +189,9 @@ class AIR(keras.Model):
                 output,
                 images,
                 self.generative.densities(max_objects),
-                explain=lambda few, cells: self(
-                    few, max_objects=max_objects, loop=loop, first_cells=cells
-                ),
-                revise=functools.partial(
-                    revise, attend=self.attend, generative=self.generative
-                ),
-                other_cells=lambda few, ground: self.attend.search.first_cells(
-                    few, ground, 1 + number
-                )[:, 1:],
+                explain=lambda few, cells: explain(few, first_cells=cells),
+                revise=partial(revise, attend=self.attend, generative=self.generative),
+                other_cells=lambda few, ground: likely(few, ground, 1 + number)[:, 1:],
                 number=number,
                 gather=not static_sizes,
             )
