@@ -1,9 +1,11 @@
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from air_tf.errors import TrainingDiverged
+from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 
 
@@ -31,6 +33,15 @@ def test_progress_bar_shows_what_fits_a_line(capsys, monkeypatch):
         assert text in shown
     assert "seconds_left: 30.0" in shown
     assert "kl_what" not in shown
+
+
+def test_images_that_are_shown_are_not_empty():
+    """Of 64 images, 40 are empty; the 8 shown are spread over the 32 that vary most."""
+    images = np.zeros((100, 4, 4, 1), np.uint8)
+    images[40:64, 0] = np.arange(1, 25)[:, np.newaxis, np.newaxis]
+    images[64:] = 255
+    shown = callbacks.HeldOut(ImageSet(images)).images[:, 0, 0, 0]
+    np.testing.assert_array_equal(shown, [0, 0, 2, 6, 11, 15, 20, 24])
 
 
 def test_speed_counts_steps(monkeypatch):

@@ -33,7 +33,8 @@ HELD_OUT = (
     "kind_accuracy",
     "position_error",
 )
-_NUM_PICTURES = 8
+# Images to show, and those that they are chosen from.
+_NUM_PICTURES, _NUM_CANDIDATES = 8, 64
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -63,7 +64,7 @@ class HeldOut(keras.callbacks.Callback):
 
     Attributes:
       evaluation: the last one.
-      images: [8, H, W, C], the first ones.
+      images: [8, H, W, C], those that are shown in pictures.
       found: what is inferred in them, before the first step or after an epoch.
     """
 
@@ -71,7 +72,7 @@ class HeldOut(keras.callbacks.Callback):
         super().__init__()
         self._images = images
         self.evaluation: Evaluation | None = None
-        self.images = images.images[:_NUM_PICTURES]
+        self.images = _not_empty(images.images[:_NUM_CANDIDATES])
         self.found: Explanation | None = None
 
     def on_train_begin(self, logs=None):
@@ -236,6 +237,14 @@ class Frames(keras.callbacks.Callback):
         frame = film.look(self._held_out.images, self._held_out.found, caption)
         with replacing(self._run.frame(_step(self.model))) as path:
             frame.save(path, format="PNG")
+
+
+def _not_empty(images: np.ndarray) -> np.ndarray:
+    """Images of those that vary most: empty ones, which vary least, show little."""
+    order = np.argsort(images.std(axis=(1, 2, 3)), kind="stable")
+    half = order[len(order) // 2 :]
+    number = min(_NUM_PICTURES, len(half))
+    return images[half[np.linspace(0, len(half) - 1, number).round().astype(int)]]
 
 
 def _step(trainer) -> int:
