@@ -123,8 +123,8 @@ def test_an_object_is_what_has_the_colour_of_the_pixel_that_is_explained_least()
     for centre, expected in ((-0.75, [1, 1, 0, 0]), (0.75, [0, 0, 0, 1])):
         focused = alpha.focus(image, seen, tf.constant([[0.0, centre]]))
         np.testing.assert_allclose(focused[0, 0, :, 4], expected, atol=1e-6)
-    # A colour at a distance of 0.1, the tolerance, is alike by exp(-1/2).
-    image = tf.constant([[[red, [0.9, 0.0, 0.0]]]])
+    # A colour at a distance of 0.15, the tolerance, is alike by exp(-1/2).
+    image = tf.constant([[[red, [0.85, 0.0, 0.0]]]])
     seen = alpha.unexplained(image, alpha.start(tf.zeros_like(image)))
     focused = alpha.focus(image, seen, tf.constant([[0.0, -0.5]]))
     np.testing.assert_allclose(focused[0, 0, :, 4], [1.0, np.exp(-0.5)], rtol=1e-5)

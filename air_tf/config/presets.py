@@ -64,12 +64,14 @@ _SHAPES = {**_GROUNDED, "likelihood_scale": "learned"}
 _PIECES = {
     **_SHAPES,
     "background": ConstantConfig(),
-    "min_likelihood_scale": 0.03,
+    "min_likelihood_scale": 0.05,
     "inference": DifferenceConfig(revisions=6),
 }
 _DSPRITES = {
     **_PIECES,
     "max_objects": 5,
+    # With a smaller one, training is less stable.
+    "min_likelihood_scale": 0.1,
     # The same cells as with a pooling of 2, at a quarter of the time.
     "look_pooling": 4,
     "inference": DifferenceConfig(cell_stride=2, cell_patch=7, revisions=10),
@@ -77,13 +79,15 @@ _DSPRITES = {
 _TRAINING_PIECES = TrainingConfig(
     objective=EnumerationConfig(count_update="objects"),
     batch_size=32,
-    steps=2100,
+    steps=1500,
 )
 _TRAINING_DSPRITES = dataclasses.replace(_TRAINING_PIECES, steps=2400)
 
 
-def _pieces(name: str) -> RunConfig:
-    return dataclasses.replace(_dataset(name, **_PIECES), training=_TRAINING_PIECES)
+def _pieces(name: str, **model) -> RunConfig:
+    return dataclasses.replace(
+        _dataset(name, **{**_PIECES, **model}), training=_TRAINING_PIECES
+    )
 
 
 def _dsprites(name: str) -> RunConfig:
@@ -202,13 +206,21 @@ PRESETS = {
         "the batch, for less time.",
     ),
     "tetrominoes": Preset(
-        _pieces("tetrominoes"),
-        "The same settings as sprites_overlap, on three pieces of four squares.",
+        _pieces(
+            "tetrominoes",
+            encoder_units=(200, 200),
+            where_units=(200, 200),
+            inference=DifferenceConfig(revisions=12),
+        ),
+        "As sprites_overlap, on three pieces of four squares. What is left to tell "
+        "apart are pieces of one colour that touch: deeper networks, and twice the "
+        "revisions.",
     ),
     "dsprites_binarised": Preset(
         _dsprites("binarised"),
         "As sprites_overlap, with up to five white shapes on black. The search sees "
-        "half the resolution, for less time; more objects and more training steps.",
+        "half the resolution, for less time; more objects and more training steps. "
+        "Sigma may not become as small: training is less stable then.",
     ),
     "dsprites_on_grey": Preset(
         _dsprites("coloured_on_grey"),

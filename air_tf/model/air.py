@@ -179,7 +179,7 @@ class AIR(keras.Model):
           loop: see `air_tf.model.loop`.
           static_sizes: see `gather` of `Proposals.improve`, its opposite.
         """
-        explain = partial(self, max_objects=max_objects, loop=loop)
+        explain = partial(self, max_objects=max_objects, loop=loop)  # type: ignore[misc]
         likely = self.attend.search.first_cells
         output = explain(images)
         log_probs = distributions.log_count_probs(output.inference.presence_logits)

@@ -155,7 +155,7 @@ class Additive:
 _MEAN_COLOUR = 0.5
 # Standard deviation of the colours of an object, and of the distance of its pixels from
 # the centre of the first window, in units of half the canvas.
-_COLOUR_TOLERANCE, _REACH = 0.1, 0.2
+_COLOUR_TOLERANCE, _REACH = 0.15, 0.2
 
 
 class Drawn(NamedTuple):
