@@ -43,7 +43,7 @@ def quickly(exported, monkeypatch):
     """
 
     class Module:
-        def __init__(self, air, max_objects):
+        def __init__(self, air, max_objects, pictures):
             pass
 
         def signatures(self):
@@ -272,10 +272,10 @@ def test_a_full_temporary_folder(learnt_run, held_out_scenes, monkeypatch):
     air = learnt_run.load_model()
     monkeypatch.setattr(pathlib.Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"temporary files: can't be .* \(No space"):
-        list(_check_litert(air, held_out_scenes[0][:1], 3))
+        list(_check_litert(air, held_out_scenes[0][:1], 3, None))
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(OutputError, match=r"temporary files: can't be .* \(No space"):
-        list(_check_litert(air, held_out_scenes[0][:1], 3))
+        list(_check_litert(air, held_out_scenes[0][:1], 3, None))
 
 
 @pytest.mark.parametrize(

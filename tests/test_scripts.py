@@ -141,6 +141,17 @@ def test_demo(programs, workplace):
     _refused(
         programs.run("demo", *flags, cwd=workplace), "index.html exists", "--overwrite"
     )
+    _refused(
+        programs.run("demo", "--model_dir=run", "--output=x.npz", cwd=workplace),
+        "--output x.npz exists; expected a new file, or --overwrite",
+    )
+
+
+def test_predict_refuses_flags_of_pictures_of_any_size(programs, workplace):
+    _refused(
+        programs.run("predict", "--model_dir=run", "--page=1", "a.png", cwd=workplace),
+        "--page is given; expected nothing for a model that resizes pictures",
+    )
 
 
 def test_train_refuses_a_run_of_another_config(programs, workplace):
@@ -185,11 +196,6 @@ _FLAGS_THAT_CAN_NOT_WORK = [
         "demo",
         ["--model_dir=run", "--output=x.npz", "--output_dir=site"],
         ["expected either --output or --output_dir"],
-    ),
-    (
-        "demo",
-        ["--model_dir=run", "--output=x.npz"],
-        ["--output x.npz exists; expected a new file, or --overwrite"],
     ),
     ("check_export", [], ["0 folders are given; expected one"]),
     ("serving_client", ["a.png"], ["--server is missing; expected HOST:PORT"]),
@@ -297,11 +303,6 @@ _WHAT_IS_NOT_THERE = [
         "train",
         ["--dataset=folder", "--image_dir=none", "--object_size=40,12"],
         ["--object_size is (40.0, 12.0); expected two numbers of pixels"],
-    ),
-    (
-        "predict",
-        ["--model_dir=run", "--page=1", "a.png"],
-        ["--page is given; expected nothing for a model that resizes pictures"],
     ),
     # As every program that uses a run: they all read it by `RunDir`.
     (

@@ -190,7 +190,7 @@ def test_bad_pixels_are_cleaned(served, edge, images, value, as_if):
 def test_inference_needs_no_renderer(tabletop_run):
     """It is started when it is first used, and no sooner."""
     air = tabletop_run.load_model()
-    EdgeModule(air, max_objects=3, batch_size=1, loop="unrolled")
+    EdgeModule(air, max_objects=3, batch_size=1, loop="unrolled", decodes=False)
     assert "renderer" not in vars(air)
     air.draw(air.infer(np.zeros((1, 16, 16, 3))))
     assert "renderer" in vars(air)

@@ -180,11 +180,11 @@ class AIR(keras.Model):
           static_sizes: see `gather` of `Proposals.improve`, its opposite.
         """
         explain = partial(self, max_objects=max_objects, loop=loop)  # type: ignore[misc]
-        likely = self.attend.search.first_cells
         output = explain(images)
         log_probs = distributions.log_count_probs(output.inference.presence_logits)
         number = self.config.num_proposals(proposals)
         if self.proposals is not None and number:
+            likely = self.attend.search.first_cells
             output, log_probs = self.proposals.improve(
                 output,
                 images,
