@@ -6,7 +6,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,15 +89,17 @@ class ObjectCounter(BaseEstimator):
         from air_tf.runs import RunDir
         from air_tf.training.train import train
 
-        # Lists and arrays will do, too.
-        size = None if self.object_size is None else tuple(map(float, self.object_size))
+        size: Any = self.object_size
+        if isinstance(size, tuple | list | np.ndarray):
+            size = tuple(np.asarray(size).tolist())
         settings = PictureConfig(
-            object_size=size,  # type: ignore[arg-type]
+            object_size=size,
             polarity=self.polarity,
             channel=self.channel,
         )
         pixels = {
-            f"picture {i}": self._pixels(image, i) for i, image in enumerate(images)
+            f"picture {i}": self._pixels(image, i)
+            for i, image in enumerate(_several(images))
         }
         if not pixels:
             raise InputError("is empty; expected pictures", field="images")
@@ -118,7 +120,7 @@ class ObjectCounter(BaseEstimator):
     def predict(self, images: Iterable[npt.ArrayLike]) -> np.ndarray:
         """The number of objects in each picture, [N] int64."""
         return np.array(
-            [len(self.find(image).probability) for image in images], np.int64
+            [len(self.find(image).probability) for image in _several(images)], np.int64
         )
 
     def locate(self, image: npt.ArrayLike) -> "pd.DataFrame":
@@ -190,6 +192,16 @@ class ObjectCounter(BaseEstimator):
     def _pixels(self, image: npt.ArrayLike, number: int | None = None) -> np.ndarray:
         what = "picture" if number is None else f"picture {number}"
         return one_channel(np.asarray(image), self.channel, what=what)
+
+
+def _several(images: Iterable[npt.ArrayLike]) -> Iterable[npt.ArrayLike]:
+    """Raises InputError for a single picture."""
+    if isinstance(images, np.ndarray) and images.ndim == 2:
+        raise InputError(
+            f"is one array of shape {images.shape}; expected a list of pictures",
+            field="images",
+        )
+    return images
 
 
 def _files_of(run: "RunDir") -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from air_tf.data.picture_windows import PictureSet, WindowSampler
 from air_tf.deployment.answers import pictures_from_json
 from air_tf.deployment.client import Client
 from air_tf.deployment.convert import to_tflite
+from air_tf.deployment.demo import make_demo
 from air_tf.deployment.edge import Conversion, EdgeModel
 from air_tf.deployment.session import ServedModel
 from air_tf.deployment.signatures import ServingModule
@@ -230,6 +231,20 @@ def test_an_estimator_without_pictures(small_counter):
         small_counter.fit([])
     with pytest.raises(InputError, match="picture 0: holds NaN"):
         small_counter.fit([np.full((50, 50), np.nan)])
+    with pytest.raises(
+        InputError, match=r"is one array of .* a list of pictures"
+    ):
+        small_counter.fit(_picture(0))
+
+
+def test_an_estimator_with_one_size():
+    with pytest.raises(InputError, match="object_size is 12; expected two numbers"):
+        ObjectCounter(object_size=12).fit([_picture(0)])
+
+
+def test_no_page_of_single_windows(run):
+    with pytest.raises(InputError, match="is a run on pictures of any size"):
+        make_demo(run, format="dynamic")
 
 
 def test_a_run_reads_its_page_and_channel(tmp_path):

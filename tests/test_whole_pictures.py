@@ -175,6 +175,23 @@ def test_an_empty_picture():
     assert (found.count_low, found.count_high, found.count_probability) == (0, 0, 1.0)
 
 
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        (np.uint16(255), "go from 0.0039 to 0.0039"),  # 8 bits, kept in 16
+        (np.float32(255.0), "go from 2.6e+02 to 2.6e+02"),
+        (np.uint8(128), None),  # an empty field like others
+    ],
+)
+def test_other_numbers_than_in_training_are_said(value, words, caplog):
+    picture = np.full((100, 100), value)
+    find_objects(_components, picture, _SETTINGS, _SHAPE, what="a.tif")
+    if words is None:
+        assert not caplog.text
+    else:
+        assert "a.tif: no object is found" in caplog.text and words in caplog.text
+
+
 def test_the_interval_of_a_count_is_that_of_the_sum():
     """Against all outcomes of 4 objects that were found and 2 that were missed."""
     found, missed = np.array([0.9, 0.8, 1.0, 0.6]), np.array([0.3, 0.1])

@@ -56,6 +56,12 @@ def make_demo(
         raise InputError(
             f"is {format!r}; expected {', '.join(PAGE_FORMATS)}", field="format"
         )
+    if run.read_config().pictures is not None:
+        raise InputError(
+            f"{run.path} is a run on pictures of any size, of which a page would show "
+            "single windows; expected one on images of one size",
+            field="model_dir",
+        )
     air = run.load_air()
     channels = air.config.image_shape[2]
     if channels not in (1, 3):

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from tqdm import tqdm
 
 from air_tf.config.pictures import PictureConfig
+from air_tf.data.picture_files import shares
 from air_tf.data.prepare import domed, padded, prepare
 from air_tf.inference.counts import count_interval
 from air_tf.inference.flood import flood
@@ -19,6 +21,9 @@ from air_tf.structs import PictureObjects, Scenes
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
 _BATCH = 64
+# Percentiles that stand for the darkest and the brightest intensity of a picture. On
+# the scale of the levels, pictures all below the one or above the other are unusual.
+_EXTREMES, _DARK, _BRIGHT = (1.0, 99.8), 0.2, 0.8
 # How far an object's centre may lie outside of the cell of its window, in pixels: two
 # windows may disagree where it is.
 _TOLERANCE = 2.0
@@ -90,6 +95,8 @@ def find_objects(
     """
     picture = prepare(pixels, settings, what=what)
     found = find_in_prepared(infer, picture, settings, shape, what=what)
+    if not len(found.probability):
+        _warn_of_other_numbers(pixels, settings, what)
     labels = _unbinned(found.labels, settings.binning, pixels.shape)
     return found._replace(labels=labels)
 
@@ -157,6 +164,25 @@ def find_in_prepared(
         count_high=interval.high,
         count_probability=interval.probability,
     )
+
+
+def _warn_of_other_numbers(
+    pixels: np.ndarray, settings: PictureConfig, what: str
+) -> None:
+    """Such as 12 bits in a file of 16, or 0 to 255 as float: nothing is found then."""
+    assert settings.levels is not None, "measured before it is used"
+    low, high = settings.levels
+    extremes = np.array(np.percentile(pixels, _EXTREMES), pixels.dtype)
+    dark, bright = (shares(extremes) - low) / (high - low)
+    if dark > _BRIGHT or bright < _DARK:
+        logging.warning(
+            "%s: no object is found. Its intensities go from %.2g to %.2g, where 0 and "
+            "1 are the `levels` of the model. If they are of another type or range of "
+            "numbers than the training pictures, convert them.",
+            what,
+            dark,
+            bright,
+        )
 
 
 def _batches(
