@@ -231,9 +231,7 @@ def test_an_estimator_without_pictures(small_counter):
         small_counter.fit([])
     with pytest.raises(InputError, match="picture 0: holds NaN"):
         small_counter.fit([np.full((50, 50), np.nan)])
-    with pytest.raises(
-        InputError, match=r"is one array of .* a list of pictures"
-    ):
+    with pytest.raises(InputError, match=r"is one array of .* a list of pictures"):
         small_counter.fit(_picture(0))
 
 
