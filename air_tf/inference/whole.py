@@ -3,11 +3,11 @@
 Imports no TensorFlow, for use on edge devices and by clients of servers.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from tqdm import tqdm
 
 from air_tf.config.pictures import PictureConfig
@@ -20,6 +20,7 @@ from air_tf.structs import PictureObjects, Scenes
 
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
+_LOG = logging.getLogger(__name__)  # devices have no absl
 _BATCH = 64
 # Percentiles that stand for the darkest and the brightest intensity of a picture. On
 # the scale of the levels, pictures all below the one or above the other are unusual.
@@ -175,7 +176,7 @@ def _warn_of_other_numbers(
     extremes = np.array(np.percentile(pixels, _EXTREMES), pixels.dtype)
     dark, bright = (shares(extremes) - low) / (high - low)
     if dark > _BRIGHT or bright < _DARK:
-        logging.warning(
+        _LOG.warning(
             "%s: no object is found. Its intensities go from %.2g to %.2g, where 0 and "
             "1 are the `levels` of the model. If they are of another type or range of "
             "numbers than the training pictures, convert them.",
