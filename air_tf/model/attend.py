@@ -135,19 +135,17 @@ class Attend(keras.layers.Layer):
         ground: tf.Tensor,
         layers: tf.Tensor,
         draw: DrawObject,
-        noise: Noise | None,
     ) -> StepResult:
-        """One attend step, after given objects are drawn.
+        """One attend step, after given objects are drawn; posterior means.
 
         Args:
           images: [B, H, W, C].
           ground: [B, H, W, C].
           layers: [B, N, H, W, L], of the objects.
           draw: `Generative.draw_object`.
-          noise: see `call`, of one step: [B, ...].
         """
         memory = self.search.after(ground, layers)
-        return self._step(images, memory, noise, draw)[1]
+        return self._step(images, memory, None, draw)[1]
 
     def _step(self, images, memory, noise, draw):
         """One attend step: the new memory, and the result, [B, ...]."""

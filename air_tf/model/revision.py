@@ -5,9 +5,6 @@ explained yet: two that touch in one colour can look like a single one. Once the
 are drawn, what is left is closer to one object. So one object is removed, and one more
 attend step looks for an object. It may find the same one, drawn better, or another one;
 of an image with fewer objects, it may find one that was overlooked.
-
-With samples of q, the new object is a sample of q(z | x, the others), and the others
-are samples that it is conditioned on: a bound of the new explanation stays a bound.
 """
 
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from air_tf.model import distributions
-from air_tf.model.attend import Attend, draw_noise
+from air_tf.model.attend import Attend
 from air_tf.model.generative import Generative
 from air_tf.model.search import StepResult
 from air_tf.structs import AIROutput
@@ -28,7 +25,6 @@ def revise(
     *,
     attend: Attend,
     generative: Generative,
-    seed: tf.Tensor | None = None,
 ) -> AIROutput:
     """Removes an object, and looks for one that is explained by what the others leave.
 
@@ -41,7 +37,6 @@ def revise(
         an absent object is replaced by one more object.
       attend: q(z | x), of the difference form.
       generative: p(x, z).
-      seed: [2] int32, for a sample of q; the posterior mean if omitted.
 
     Returns:
       The explanation in which the others and the new object are present; `num_trips` is
@@ -65,16 +60,11 @@ def revise(
     others, present = tf.nest.map_structure(without, (old, inference.z_pres))
     # What an absent object would look like hides nothing.
     drawn = others.object_image * present[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
-    noise = None
-    if seed is not None:
-        one_step = draw_noise(seed, tf.shape(images)[0], 1, inference.z_what.shape[2])
-        noise = tf.nest.map_structure(lambda x: x[:, 0], one_step)
     found = attend.next_object(
         images,
         ground=output.ground,
         layers=drawn,
         draw=generative.draw_object,
-        noise=noise,
     )
     place = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)  # [B]
     new = tf.nest.map_structure(lambda x, one: _insert(x, one, place), others, found)
