@@ -52,6 +52,12 @@ class ServingModule(tf.Module):
         self._weights = [variable.value for variable in air.variables]
         # No tf.Module, so its variables are not tracked a second time.
         self._model = exportable(air, max_objects, pictures)
+        # One graph, which three signatures call.
+        self._scenes = _graph(self._infer, [self._image()])
+
+    def _image(self) -> tf.TensorSpec:
+        shape = self._model.air.config.image_shape
+        return tf.TensorSpec([None, *shape], tf.float32, name="image")
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by name. Outputs are those of the model's `Answers`.
@@ -64,20 +70,19 @@ class ServingModule(tf.Module):
           scenes and constants.
         """
         model = self._model
-        shape = model.air.config.image_shape
-        image = [tf.TensorSpec([None, *shape], tf.float32, name="image")]
+        image = [self._image()]
         found = {
             "serving_default": _signature(self._serve, image),
             "reconstruct": _signature(self._reconstruct, image),
         }
         if model.latents:
             found["decode"] = _signature(self._decode, _latent_specs(model, None))
-        if shape[2] in (1, 3):
+        if model.air.config.image_shape[2] in (1, 3):
             spec = tf.TensorSpec([None], tf.string, name="image_bytes")
             found["serve_image_bytes"] = _signature(self._serve_bytes, [spec])
         return found
 
-    def _scenes(self, image: tf.Tensor) -> Scenes | Scenes3D:
+    def _infer(self, image: tf.Tensor) -> Scenes | Scenes3D:
         air = self._model.air
         # A session does not check inputs against the signature's shapes.
         image = tf.ensure_shape(image, [None, *air.config.image_shape])
@@ -293,7 +298,13 @@ def _latent_specs(model: Exportable, batch_size: int | None) -> list[tf.TensorSp
 
 
 def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
-    return tf.function(function, input_signature=specs).get_concrete_function()
+    return _graph(function, specs).get_concrete_function()
+
+
+def _graph(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
+    # Without AutoGraph: all loops and branches are operations, and the conversion
+    # takes longer than the trace.
+    return tf.function(function, input_signature=specs, autograph=False)
 
 
 def in_float32(air: Model) -> Model:

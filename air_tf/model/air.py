@@ -22,7 +22,7 @@ import tensorflow as tf
 from air_tf.config import AIRConfig, DifferenceConfig
 from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
-from air_tf.images import batches, check_images
+from air_tf.images import check_images
 from air_tf.model import distributions, spatial
 from air_tf.model.attend import Attend, draw_noise
 from air_tf.model.composition import make_composition
@@ -31,6 +31,7 @@ from air_tf.model.ground import GroundEncoder
 from air_tf.model.pixels import to_float
 from air_tf.model.proposals import Proposals
 from air_tf.model.revision import revise
+from air_tf.model.tracing import in_batches
 from air_tf.structs import AIROutput, Scenes
 
 
@@ -242,13 +243,8 @@ class AIR(keras.Model):
         check_images(images, self.config.image_shape)
         steps = self.config.num_steps(max_objects)
         number = self.config.num_proposals(proposals)
-        parts = [
-            self._compiled_scenes(to_float(batch), max_objects=steps, proposals=number)
-            for _, batch in batches(images, batch_size)
-        ]
-        return tf.nest.map_structure(
-            lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
-        )
+        settings = {"max_objects": steps, "proposals": number}
+        return in_batches(self._compiled_scenes, images, batch_size, **settings)
 
     def with_proposals(self, number: int) -> "AIR":
         """This model, or a copy with another number of `proposals` (K).

@@ -26,6 +26,7 @@ from air_tf.images import batches, check_images
 from air_tf.model import distributions, spatial
 from air_tf.model.attend3d import Attend3D, draw_noise
 from air_tf.model.pixels import to_float
+from air_tf.model.tracing import in_batches
 from air_tf.renderers.make import make_renderer
 from air_tf.renderers.occlusion import compose
 from air_tf.renderers.renderer import Renderer
@@ -234,13 +235,7 @@ class AIR3D(keras.Model):
         images = np.asarray(images)
         check_images(images, self.config.image_shape)
         steps = self.config.num_steps(max_objects)
-        parts = [
-            self._compiled_scenes(to_float(batch), max_objects=steps)
-            for _, batch in batches(images, batch_size)
-        ]
-        return tf.nest.map_structure(
-            lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
-        )
+        return in_batches(self._compiled_scenes, images, batch_size, max_objects=steps)
 
     def render(
         self,

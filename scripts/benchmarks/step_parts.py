@@ -52,9 +52,12 @@ def step_parts(air: AIR, config: TrainingConfig) -> dict[str, float]:
         return gradients[0]
 
     def timed(function: Callable) -> float:
-        return 1e3 * _seconds(tf.function(function, jit_compile=config.jit_compile))
+        return 1e3 * _seconds(
+            tf.function(function, jit_compile=config.jit_compile, autograph=False)
+        )
 
-    graph = tf.function(gradient).get_concrete_function(tf.constant([0, 0])).graph
+    traced = tf.function(gradient, autograph=False)
+    graph = traced.get_concrete_function(tf.constant([0, 0])).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     profile = tf.compat.v1.profiler.profile(graph, options=options)
@@ -94,7 +97,7 @@ def _products() -> float:
             x = tf.matmul(x, weight)
         return x
 
-    seconds = _seconds(tf.function(products))
+    seconds = _seconds(tf.function(products, autograph=False))
     return _PRODUCTS * 2 * _ROWS * _SIDE**2 / seconds / 1e9
 
 
