@@ -1,5 +1,6 @@
 """Functions of the programs in `scripts/`: common flags, checks, errors, logging."""
 
+import contextlib
 import dataclasses
 import logging as stdlib_logging
 import os
@@ -13,6 +14,7 @@ from absl import app, flags, logging
 from air_tf.config import PictureConfig
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
+from air_tf.xla_cache import kept_compilations
 
 # Flags of earlier versions, with their new names.
 _RENAMED = {"max_steps_per_image": "max_objects"}
@@ -142,7 +144,8 @@ def run(main: Callable[[list[str]], int | None], *, resumes: bool = False) -> No
 
     Args:
       main: called with the arguments that are not flags; returns the exit status.
-      resumes: whether the program resumes after an interruption if it is run again.
+      resumes: whether the program resumes after an interruption if it is run again. It
+        then finds what XLA compiled before (`air_tf.xla_cache`).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _refuse_renamed_flags()
@@ -151,7 +154,9 @@ def run(main: Callable[[list[str]], int | None], *, resumes: bool = False) -> No
         if not flags.FLAGS["verbosity"].present:
             log_for_users()
         try:
-            sys.exit(main(argv[1:]))
+            with kept_compilations() if resumes else contextlib.nullcontext():
+                status = main(argv[1:])
+            sys.exit(status)
         except AirTFError as error:
             sys.exit(f"error: {in_flags(error)}")
         except KeyboardInterrupt:
