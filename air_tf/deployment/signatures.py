@@ -6,7 +6,7 @@ pixels and latents are cleaned, see `clean`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -301,14 +301,14 @@ def _signature(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
     return _graph(function, specs).get_concrete_function()
 
 
-def _graph(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
+def _graph(function: Callable, specs: list[tf.TensorSpec]) -> Any:
     # Without AutoGraph: all loops and branches are operations, and the conversion
     # takes longer than the trace.
     return tf.function(function, input_signature=specs, autograph=False)
 
 
 def in_float32(air: Model) -> Model:
-    """A copy that computes in float32, even if it was trained in mixed precision.
+    """The model, or a copy in float32 if it was trained in mixed precision.
 
     Raises:
       InputError: for weights that are NaN or infinite.
@@ -319,6 +319,8 @@ def in_float32(air: Model) -> Model:
                 f"the model's {variable.path} holds NaN or infinity; expected the "
                 "model of a training that did not diverge"
             )
+    if air.dtype_policy.name == "float32":
+        return air
     make: Callable = type(air)
     copy = make(air.config, dtype="float32")
     copy.set_weights(air.get_weights())
