@@ -5,6 +5,7 @@ none.
 """
 
 import dataclasses
+import functools
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Tests run in two processes, which would wait for each other's threads.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# Programs that train keep nothing in the developer's own folder.
+os.environ.setdefault("TF_XLA_FLAGS", "")
 
 import numpy as np
 import pytest
@@ -245,7 +248,11 @@ def held_out_scenes(pools):
 
 @pytest.fixture(scope="session")
 def learnt_run(pools, tmp_path_factory):
-    """The folder of a short training with the defaults, which has learnt to count."""
+    """The folder of a short training with the defaults, which has learnt to count.
+
+    It loads its model once, so that what one test traced need not be traced in the
+    next: do not change the model's weights.
+    """
     from air_tf.runs import RunDir
     from air_tf.training.train import train
 
@@ -258,7 +265,10 @@ def learnt_run(pools, tmp_path_factory):
         training=TrainingConfig(steps=600),
     )
     train(config, folder / "run")
-    return RunDir(folder / "run")
+    run = RunDir(folder / "run")
+    load = functools.cache(run.load_model)
+    run.load_model = lambda proposals=None: load(proposals)
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -269,6 +279,17 @@ def exported(learnt_run, tmp_path_factory):
     base = tmp_path_factory.mktemp("exports") / "air"
     export(learnt_run, base)
     return base
+
+
+@pytest.fixture(scope="session")
+def converted_float32(learnt_run, tmp_path_factory):
+    """What convert.py writes of it in float32, and how that agrees with Keras."""
+    from air_tf.deployment import convert
+
+    file = tmp_path_factory.mktemp("converted") / "float32.tflite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "_NUM_COMPARED", 100)
+        return file, convert.convert(learnt_run, file, format="float32")
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import importlib.resources
 import json
 import lzma
 import pathlib
+import shutil
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from air_tf.deployment import convert as convert_module
 from air_tf.deployment import demo, litert_js, web_page
 from air_tf.deployment.edge import EdgeModel
 from air_tf.errors import InputError
@@ -26,11 +26,17 @@ _FIELDS = ("num_objects", "num_objects_probs", "boxes", "z_where", "z_what", "ca
 
 
 @pytest.fixture(scope="module")
-def made(learnt_run, tmp_path_factory):
+def made(learnt_run, converted_float32, tmp_path_factory):
     """The page of the learnt run, its file, and the model in it."""
     folder = tmp_path_factory.mktemp("demo")
+
+    def convert(run, file, *, format, **settings):
+        assert run is learnt_run and format == "float32"
+        assert set(settings.values()) == {None}
+        shutil.copy(converted_float32[0], file)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert_module, "_NUM_COMPARED", 50)
+        patch.setattr(demo, "convert", convert)
         content = demo.make_demo(learnt_run, format="float32")
     demo.write_one_file(content, folder / "air.html")
     (folder / "air.tflite").write_bytes(content.model)

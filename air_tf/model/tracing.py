@@ -31,7 +31,8 @@ def in_batches(
         any_number = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
         function.get_concrete_function(any_number, **settings)
     parts = [
-        function(to_float(batch), **settings) for _, batch in batches(images, batch_size)
+        function(to_float(batch), **settings)
+        for _, batch in batches(images, batch_size)
     ]
     return tf.nest.map_structure(
         lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
