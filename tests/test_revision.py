@@ -30,11 +30,12 @@ def _explained(air, images, count):
     )
 
 
-def _revised(air, images, output, position):
+def _revised(air, images, output, position, *, least_explained=False):
     return revise(
         images,
         output,
         position,
+        least_explained=least_explained,
         attend=air.attend,
         generative=air.generative,
     )
@@ -81,6 +82,27 @@ def test_the_new_object_comes_after_the_others(air, images):
     np.testing.assert_allclose(found.canvas, canvas, atol=1e-5)
 
 
+def test_a_revision_finds_what_the_search_overlooks(air, images):
+    """The step looks at the cell with the largest error, whatever its presence."""
+    canvas = np.zeros([2, *air.config.image_shape], np.float32)
+    canvas[0, :3, :3], canvas[1, -3:, -3:] = 1.0, 1.0
+    images = tf.constant(canvas)
+    output = _explained(air, images, 0)
+    nothing = tf.zeros_like(output.object_image)
+    output = output._replace(object_image=nothing, ground=tf.zeros_like(images))
+    search = air.attend.search
+    seen = []
+
+    def guesses(images, cells=None):
+        seen.append(cells.numpy())
+        return find(images, cells)
+
+    find, search._cells.call = search._cells.call, guesses
+    _revised(air, images, output, 0, least_explained=True)
+    centres = search._cells.centres[seen[0]]
+    assert (centres[0] < 0.0).all() and (centres[1] > 0.0).all()
+
+
 @pytest.mark.parametrize("gather", [True, False])
 def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
     """A revision that draws the images themselves is better than all others."""
@@ -88,10 +110,11 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
     air = AIR(dataclasses.replace(air.config, inference=form))
     air.proposals._usual_error.assign(-1.0)
     first = air(images)
-    asked = []
+    asked, turns = [], []
 
-    def revise(few, output, position):
+    def revise(few, output, position, *, least_explained):
         asked.append(output)
+        turns.append((position, least_explained))
         drawn = tf.ones_like(output.object_image) * few[:, tf.newaxis, ..., :1]
         # What is drawn at the position asked for last is the image.
         better = float(position == 0)
@@ -112,7 +135,7 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
         gather=gather,
     )
     # One position after the other, of the best explanation so far.
-    assert len(asked) == 4
+    assert turns == [(0, False), (1, False), (2, False), (0, True)]
     trips = found.inference.num_trips - 2 * first.inference.num_trips
     np.testing.assert_array_equal(trips, np.full(5, 4))
     np.testing.assert_array_equal(asked[1].object_image, asked[3].object_image)

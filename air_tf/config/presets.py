@@ -64,14 +64,11 @@ _SHAPES = {**_GROUNDED, "likelihood_scale": "learned"}
 _PIECES = {
     **_SHAPES,
     "background": ConstantConfig(),
-    "min_likelihood_scale": 0.05,
     "inference": DifferenceConfig(revisions=6),
 }
 _DSPRITES = {
     **_PIECES,
     "max_objects": 5,
-    # With a smaller one, training is less stable.
-    "min_likelihood_scale": 0.1,
     # The same cells as with a pooling of 2, at a quarter of the time.
     "look_pooling": 4,
     "inference": DifferenceConfig(cell_stride=2, cell_patch=7, revisions=10),
@@ -200,10 +197,9 @@ PRESETS = {
     "sprites_overlap": Preset(
         _pieces("sprites/0-3_overlap"),
         "As sprites_plain, with shapes that hide parts of others, on a ground of one "
-        "colour. Sigma may become smaller: parts that others leave have few pixels. "
-        "The objects of an explanation are explained again, each from what the others "
-        "leave; in training, every attend step learns whether its object pays. Half "
-        "the batch, for less time.",
+        "colour. The objects of an explanation are explained again, each from what the "
+        "others leave; in training, every attend step learns whether its object pays. "
+        "Half the batch, for less time.",
     ),
     "tetrominoes": Preset(
         _pieces(
@@ -219,8 +215,7 @@ PRESETS = {
     "dsprites_binarised": Preset(
         _dsprites("binarised"),
         "As sprites_overlap, with up to five white shapes on black. The search sees "
-        "half the resolution, for less time; more objects and more training steps. "
-        "Sigma may not become as small: training is less stable then.",
+        "half the resolution, for less time; more objects and more training steps.",
     ),
     "dsprites_on_grey": Preset(
         _dsprites("coloured_on_grey"),

@@ -135,6 +135,7 @@ class Attend(keras.layers.Layer):
         ground: tf.Tensor,
         layers: tf.Tensor,
         draw: DrawObject,
+        least_explained: bool,
     ) -> StepResult:
         """One attend step, after given objects are drawn; posterior means.
 
@@ -143,8 +144,12 @@ class Attend(keras.layers.Layer):
           ground: [B, H, W, C].
           layers: [B, N, H, W, L], of the objects.
           draw: `Generative.draw_object`.
+          least_explained: whether it looks where the image is explained least, instead
+            of where an object is most likely.
         """
         memory = self.search.after(ground, layers)
+        if least_explained:
+            memory = self.search.least_explained(images, memory)
         return self._step(images, memory, None, draw)[1]
 
     def _step(self, images, memory, noise, draw):

@@ -42,6 +42,8 @@ class CellSearch(keras.layers.Layer):
         stride, patch = self._form.cell_stride, self._form.cell_patch
         self._rows = _patches(height, stride, patch)
         self._columns = _patches(width, stride, patch)
+        # The cells themselves, which tile the image.
+        self._own = tuple(_patches(size, stride, stride) for size in (height, width))
         self._mlp.build((None, patch**2 * channels))
         rows, columns = _centres(height, stride), _centres(width, stride)
         centres = np.meshgrid(rows, columns, indexing="ij")
@@ -102,6 +104,11 @@ class CellSearch(keras.layers.Layer):
             found.append(best)
             logits = tf.where(tf.gather(taken, best), logits.dtype.min, logits)
         return tf.stack(found, axis=1)
+
+    def largest(self, images: tf.Tensor) -> tf.Tensor:
+        """The cell whose own pixels have the largest sum: [B, H, W, 1] to [B] int32."""
+        own = spatial.cut_patches(self._pool(images), *self._own)  # [B, G, stride^2]
+        return tf.argmax(tf.reduce_sum(own, axis=2), axis=1, output_type=tf.int32)
 
     def _patches(self, images):
         return spatial.cut_patches(self._pool(images), self._rows, self._columns)

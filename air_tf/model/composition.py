@@ -38,6 +38,10 @@ class Composition(Protocol):
         """What the search for one more object sees, [B, H, W, K]."""
         ...
 
+    def distance(self, unexplained: tf.Tensor) -> tf.Tensor:
+        """Of the pixels from what is drawn, where one more object can be: [B, H, W]."""
+        ...
+
     def focus(
         self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
     ) -> tf.Tensor:
@@ -108,6 +112,9 @@ class Additive:
 
     def unexplained(self, images: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
         return images - memory
+
+    def distance(self, unexplained: tf.Tensor) -> tf.Tensor:
+        return tf.sqrt(tf.reduce_sum(tf.square(unexplained), axis=-1))
 
     def focus(
         self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
@@ -201,13 +208,16 @@ class Alpha:
         # Inputs that are usually 0: a constant would act as one large bias.
         return tf.concat([images - memory.canvas, 1.0 - memory.clear], axis=-1)
 
+    def distance(self, unexplained: tf.Tensor) -> tf.Tensor:
+        error = tf.reduce_sum(tf.square(unexplained[..., :-1]), axis=-1)
+        return tf.sqrt(error) * (1.0 - unexplained[..., -1])
+
     def focus(
         self, images: tf.Tensor, unexplained: tf.Tensor, centre: tf.Tensor
     ) -> tf.Tensor:
         # The pixel near the centre that is explained least lies on the object.
         clear = 1.0 - unexplained[..., -1]
-        error = tf.reduce_sum(tf.square(unexplained[..., :-1]), axis=-1)
-        score = tf.sqrt(error) * clear * _nearness(centre, images.shape[1:3])
+        score = self.distance(unexplained) * _nearness(centre, images.shape[1:3])
         colour = _pixel_at_maximum(images, score)  # [B, C]
         difference = images - colour[:, tf.newaxis, tf.newaxis]
         squares = tf.reduce_sum(tf.square(difference), axis=-1)

@@ -71,6 +71,11 @@ class DifferenceSearch(Search):
             drawn = self._composition.add(drawn, layer)
         return _Memory(drawn, ())
 
+    def least_explained(self, images, memory):
+        seen = self._composition.unexplained(images, memory.drawn)
+        squares = tf.square(self._composition.distance(seen))  # [B, H, W]
+        return memory._replace(cells=self._cells.largest(squares[..., tf.newaxis]))
+
     def first_cells(
         self, images: tf.Tensor, ground: tf.Tensor, number: int
     ) -> tf.Tensor:

@@ -6,7 +6,8 @@ the bound of the explanation with two objects is higher by tens of nats. So imag
 are explained badly are explained again, each time with the first attend step at another
 likely cell, and the explanation with the highest bound is kept. Then its objects are
 explained again one after the other, each from what the others leave
-(`air_tf.model.revision`).
+(`air_tf.model.revision`): at first where an object is most likely, then where the image
+is explained least, and so on.
 
 The loop gives posterior means. Their bound is too high, as
 
@@ -20,7 +21,7 @@ ten nats too little, and objects are split in two.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -33,8 +34,21 @@ from air_tf.structs import AIROutput, Densities, NormalParams
 
 # Explains images [M, H, W, C] with the first steps at cells [M], int32.
 Explain = Callable[[tf.Tensor, tf.Tensor], AIROutput]
-# Explains the object at a position of images [M, H, W, C] again.
-Revise = Callable[[tf.Tensor, AIROutput, int], AIROutput]
+
+
+class Revise(Protocol):
+    """Explains one object again, see `air_tf.model.revision.revise`."""
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        output: AIROutput,
+        position: int,
+        *,
+        least_explained: bool,
+    ) -> AIROutput: ...
+
+
 # The K likely cells after the best one: images and grounds to [M, K] int32.
 OtherCells = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -171,8 +185,14 @@ class Proposals(keras.layers.Layer):
         )
         # Not a second loop: TensorFlow's optimizer of loops breaks it.
         for step in range(self._form.revisions):
-            position = step % output.inference.z_pres.shape[1]
-            best = improved(revise(few, _with_counts(best, p), position), best)
+            turn, position = divmod(step, output.inference.z_pres.shape[1])
+            other = revise(
+                few,
+                _with_counts(best, p),
+                position,
+                least_explained=turn % 2 == 1,
+            )
+            best = improved(other, best)
         better = _with_counts(best, p)
         new_probs = tf.nn.log_softmax(best.bounds / self._form.bound_deviation)
         old, new = (output, log_probs), (better, new_probs)

@@ -4,7 +4,9 @@ The attend loop explains first what it sees first, and sees all objects that are
 explained yet: two that touch in one colour can look like a single one. Once the others
 are drawn, what is left is closer to one object. So one object is removed, and one more
 attend step looks for an object. It may find the same one, drawn better, or another one;
-of an image with fewer objects, it may find one that was overlooked.
+of an image with fewer objects, it may find one that was overlooked. The step looks
+where an object is most likely, or where the image is explained least: an object that
+the search overlooks stays unlikely to it.
 """
 
 from typing import Any
@@ -23,6 +25,7 @@ def revise(
     output: AIROutput,
     position: int,
     *,
+    least_explained: bool,
     attend: Attend,
     generative: Generative,
 ) -> AIROutput:
@@ -35,6 +38,7 @@ def revise(
       output: of `AIR.call`; its `z_pres` says which objects are present.
       position: of the object that is removed, from 0 to T - 1. The step of
         an absent object is replaced by one more object.
+      least_explained: see `Attend.next_object`.
       attend: q(z | x), of the difference form.
       generative: p(x, z).
 
@@ -65,6 +69,7 @@ def revise(
         ground=output.ground,
         layers=drawn,
         draw=generative.draw_object,
+        least_explained=least_explained,
     )
     place = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)  # [B]
     new = tf.nest.map_structure(lambda x, one: _insert(x, one, place), others, found)

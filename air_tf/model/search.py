@@ -65,6 +65,13 @@ class Search(keras.layers.Layer, abc.ABC):
         """
         raise NotImplementedError
 
+    def least_explained(self, images: tf.Tensor, memory: Any) -> Any:
+        """The memory, with the next step where the image is explained least.
+
+        Only of forms that search over cells.
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def find(self, images: tf.Tensor, memory: Any) -> Found:
         """Gives q(z_pres_t) and q(z_where_t) of the next object."""
