@@ -381,7 +381,7 @@ def test_settings_of_two_dimensional_scenes_are_stored_as_before():
     values = json.loads(json.dumps(RunConfig().to_dict()))
     assert set(values) == {"version", "model", "data", "training", "pictures"}
     assert values["pictures"] is None
-    assert values["version"] == 3
+    assert values["version"] == 4
     assert "tabletop" not in values["model"] and "renderer" not in values["model"]
     again = RunConfig.from_dict(values)
     assert isinstance(again.model, AIRConfig)

@@ -51,12 +51,12 @@ def test_a_healthy_model_gives_no_warning():
         (
             {"num_objects_histogram": [9, 0, 0, 0], "background": "learned"},
             "If the ground alone explains the pictures",
-            ["`ground_grid`", "`background`"],
+            ["`ground_waves`", "`background`"],
         ),
         (
             {"background": "learned", "ground_share": 0.7},
             "The ground draws 70% of the objects' contrast",
-            ["`ground_grid`", "`background`", "`count_decay`"],
+            ["`ground_tolerance`", "`ground_waves`", "`background`"],
         ),
         (
             {"background": "constant", "object_coverage": 0.9},

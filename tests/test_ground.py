@@ -27,7 +27,7 @@ from air_tf.objectives.iwae import log_weights
 from air_tf.objectives.reinforce import sampled, score_function
 from air_tf.structs import ImageSet
 
-_GRID = LearnedConfig(ground_grid=(2, 3), ground_code_size=4, ground_units=(5,))
+_WAVES = LearnedConfig(ground_waves=(2, 3))
 _CONSTANT = ConstantConfig(ground_units=(5,))
 _STRIPED = StripedConfig(ground_units=(5,))
 
@@ -49,7 +49,7 @@ def test_a_constant_ground_has_one_colour(small_config):
     np.testing.assert_allclose(grounds[:, 0, 0, 0], [0.5, 1.1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("background", [_CONSTANT, _GRID])
+@pytest.mark.parametrize("background", [_CONSTANT, _WAVES])
 def test_an_untrained_ground_has_the_colour_of_most_pixels(small_config, background):
     """A fifth of the picture is an object."""
     picture = np.full((1, 16, 16, 3), [0.7, 0.2, 0.4], np.float32)
@@ -61,42 +61,73 @@ def test_an_untrained_ground_has_the_colour_of_most_pixels(small_config, backgro
     assert np.abs(error).mean() < 0.05
 
 
-def test_a_learned_ground_is_interpolated_and_shares_a_pattern(small_config):
-    air = AIR(_with(small_config, _GRID))
-    ground = air.generative.ground
-    pattern = np.zeros((16, 16, 1), np.float32)
+def test_a_learned_ground_is_a_sum_of_waves_and_shares_a_pattern(small_config):
+    config = _with(small_config, _WAVES)
+    ground = AIR(config).generative.ground
+    assert code_size(config) == 2 * 3 * 1
+    pattern = np.full((16, 16, 1), 0.5, np.float32)
     pattern[3, 5] = 0.25  # only the shared part can draw one pixel
     ground._shared.assign(pattern)
-    ground._kernel.assign(tf.zeros_like(ground._kernel))
-    ground._bias.assign([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])  # black above, white below
-    found = ground(tf.zeros([1, 4]))[0].numpy() - pattern
-    # Rows rise evenly, from half a pixel inside the border.
-    expected = (np.arange(16) + 0.5) / 16
-    np.testing.assert_allclose(found[..., 0], np.tile(expected[:, None], 16), atol=1e-6)
+    amplitudes = np.array([[0.3, 0.2, 0.2], [0.1, 0.2, 0.2]], np.float32)
+    ground._log_amplitudes.assign(np.log(amplitudes)[..., np.newaxis])
+    # Once the constant, twice the half wave down the canvas.
+    found = ground(tf.constant([[1.0, 0.0, 0.0, 2.0, 0.0, 0.0]]))[0] - pattern
+    half = 2**0.5 * np.cos(np.pi * (np.arange(16) + 0.5) / 16)
+    expected = 0.3 + 0.2 * np.tile(half[:, np.newaxis], 16)
+    np.testing.assert_allclose(found[..., 0], expected, atol=1e-6)
 
 
-def test_a_ground_has_one_colour_until_objects_are_learned(small_config):
-    background = dataclasses.replace(_GRID, ground_delay=(0.1, 0.3))
-    ground = AIR(_with(small_config, background)).generative.ground
-    ground._bias.assign([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-    spreads = []
-    for progress in (0.0, 0.1, 0.2, 0.3, 1.0):
-        ground.set_progress(tf.constant(progress))
-        spreads.append(np.ptp(ground(tf.zeros([1, 4]))))
-    # Half a pixel inside the borders, 15 of 16 parts of the difference are left.
-    expected = np.array([0.0, 0.0, 0.5, 1.0, 1.0]) * 15 / 16
-    np.testing.assert_allclose(spreads, expected, atol=1e-6)
+def test_the_code_of_a_learned_ground_is_its_posterior(small_config):
+    """Against the precision matrix of all six waves; no pixel is hidden."""
+    config = _with(small_config, LearnedConfig(ground_waves=(2, 3), ground_rounds=9))
+    ground = AIR(config).generative.ground
+    basis = ground(np.eye(6, dtype=np.float32)).numpy() - 0.5  # with amplitudes
+    basis = basis.reshape(6, 256)
+    code = np.array([0.1, -0.2, 0.3, 0.2, -0.1, 0.1])
+    picture = (0.5 + code @ basis).reshape(1, 16, 16, 1).astype(np.float32)
+    precision = np.eye(6) + basis @ basis.T / 0.2**2
+    found = ground.posterior(picture, 0.2)
+    expected = np.linalg.solve(precision, basis @ (picture.ravel() - 0.5) / 0.2**2)
+    np.testing.assert_allclose(found.loc[0], expected, atol=1e-4)
+    scale = np.diag(np.linalg.inv(precision)) ** 0.5
+    np.testing.assert_allclose(found.scale[0], scale, rtol=1e-3)
+    # With much noise, nothing is known beyond the prior.
+    unknown = ground.posterior(picture, 1e4)
+    np.testing.assert_allclose(unknown.loc, np.zeros((1, 6)), atol=1e-5)
+    np.testing.assert_allclose(unknown.scale, np.ones((1, 6)), atol=1e-5)
 
 
-def test_the_ground_can_not_draw_what_is_smaller_than_its_cells(small_config):
-    """The best fit of the grid to a single bright pixel explains little of it."""
-    air = AIR(_with(small_config, _GRID))
-    rows, columns = air.generative.ground._rows, air.generative.ground._columns
-    basis = np.einsum("yg,xh->ghyx", rows, columns).reshape(6, 256)
-    pixel = np.zeros(256)
-    pixel[120] = 1.0
-    fitted = basis.T @ np.linalg.lstsq(basis.T, pixel, rcond=None)[0]
-    assert np.square(pixel - fitted).sum() > 0.95
+def test_an_untrained_learned_ground_follows_a_slope_and_not_an_object(small_config):
+    picture = np.tile(np.linspace(0.2, 0.6, 16, dtype=np.float32), (16, 1))
+    slope = picture.copy()
+    picture[5:9, 2:6] = 1.0
+    config = _with(small_config, LearnedConfig(ground_waves=(4, 4)))
+    ground = AIR(config)(picture[np.newaxis, ..., np.newaxis]).ground[0, ..., 0]
+    # A ground of one colour would be wrong by 0.1 in the mean.
+    assert np.abs(ground - slope).mean() < 0.02
+    assert np.max(ground[5:9, 2:6]) < 0.5
+
+
+def test_training_fits_the_prior_of_grounds_to_the_images(small_config):
+    """The amplitudes' gradient vanishes where they are the code's standard deviation.
+
+    For heights h of both signs, d/d log a of -KL is (h / a)^2 - 1 if noise is small.
+    """
+    config = _with(small_config, _WAVES)
+    air = AIR(config)
+    wave = air.generative.ground(np.eye(6, dtype=np.float32)).numpy()[3] - 0.5
+    wave /= 0.15  # the amplitude before training
+    pictures = 0.5 + np.stack([0.05 * wave, -0.05 * wave])
+    air.generative.ground._log_amplitudes.assign(np.full([2, 3, 1], np.log(0.05)))
+    with tf.GradientTape() as tape:
+        output = air(pictures)
+        p = air.generative.densities()
+        bound = enumeration(output, tf.constant(pictures), p)
+        kl = tf.reduce_mean(bound.kl_ground)
+    gradient = tape.gradient(kl, air.generative.ground._log_amplitudes.value)
+    # Of waves that no picture has, the amplitude falls: the gradient is 1.
+    expected = np.array([[1, 1, 1], [0, 1, 1]], np.float32)[..., np.newaxis]
+    np.testing.assert_allclose(gradient, expected, atol=0.3)
 
 
 def test_a_striped_ground_adds_the_stronger_one_of_row_and_column(small_config):
@@ -131,7 +162,7 @@ def test_an_untrained_striped_ground_has_the_lines_and_not_the_object(small_conf
 
 def test_the_bound_pays_for_the_code_of_the_ground(small_config, images):
     """KL against the closed form, and the weights' ratio against both densities."""
-    air = AIR(_with(small_config, _GRID))
+    air = AIR(_with(small_config, _WAVES))
     output = air(images, sample=True, seed=tf.constant([1, 2]))
     p = air.generative.densities()
     loc, scale = (x.numpy() for x in output.q_ground_params)
@@ -156,6 +187,16 @@ def test_the_bound_pays_for_the_code_of_the_ground(small_config, images):
     np.testing.assert_allclose(difference, np.tile(ratio[:, None], 4), atol=2e-3)
 
 
+def test_mixed_precision_keeps_a_learned_ground_in_float32(small_config):
+    """In bfloat16, neighbours of 0.7 are 0.004 apart."""
+    config = _with(small_config, _WAVES)
+    picture = np.full((1, 16, 16, 1), 0.7, np.float32)
+    exact, mixed = (
+        AIR(config, dtype=dtype)(picture) for dtype in ("float32", "mixed_bfloat16")
+    )
+    np.testing.assert_allclose(mixed.ground, exact.ground, atol=1e-5)
+
+
 def test_a_black_ground_costs_nothing_and_has_no_weights(small_config, images):
     air = AIR(small_config)
     output = air(images)
@@ -167,7 +208,7 @@ def test_a_black_ground_costs_nothing_and_has_no_weights(small_config, images):
 
 
 def test_scenes_are_decoded_again_on_their_own_ground(small_config, images):
-    air = AIR(_with(small_config, _GRID))
+    air = AIR(_with(small_config, _WAVES))
     scenes = air.infer(images)
     again = air.decode(scenes.z_where, scenes.z_what, scenes.presence, scenes.ground)
     np.testing.assert_allclose(again, scenes.canvas, atol=1e-5)
@@ -180,7 +221,7 @@ def test_scenes_are_decoded_again_on_their_own_ground(small_config, images):
 
 
 def test_refuses_grounds_and_masks_of_another_size(small_config, images):
-    air = AIR(_with(small_config, _GRID))
+    air = AIR(_with(small_config, _WAVES))
     scenes = air.infer(images)
     latents = scenes.z_where, scenes.z_what, scenes.presence
     for refuse in (air.decode, air.describe):
@@ -233,13 +274,6 @@ def test_densities_agree_for_a_number_and_a_tensor():
         ({"likelihood_scale": True}, "likelihood_scale"),
         ({"min_likelihood_scale": 0.0}, "min_likelihood_scale"),
         ({"background": "grey"}, "background"),
-        (
-            {
-                "background": LearnedConfig(ground_code_size=2),
-                "image_shape": (50, 50, 3),
-            },
-            "ground_code_size",
-        ),
         ({"composition": "alpha"}, "composition"),
         (
             {"composition": AlphaConfig(), "inference": RecurrentConfig()},
@@ -257,15 +291,19 @@ def test_refuses_what_can_not_be_drawn(changes, name):
 @pytest.mark.parametrize(
     "changes, name",
     [
-        ({"ground_grid": (0, 4)}, "ground_grid"),
-        ({"ground_code_size": 0}, "ground_code_size"),
+        ({"ground_waves": (0, 4)}, "ground_waves"),
+        ({"ground_tolerance": 0.0}, "ground_tolerance"),
+        ({"ground_rounds": 0}, "ground_rounds"),
         ({"ground_pooling": 0}, "ground_pooling"),
         ({"ground_units": (0,)}, "ground_units"),
     ],
 )
 def test_refuses_grounds_of_no_size(changes, name):
+    kind = (
+        ConstantConfig if name in ("ground_pooling", "ground_units") else LearnedConfig
+    )
     with pytest.raises(InputError) as error:
-        LearnedConfig(**changes)
+        kind(**changes)
     assert error.value.field == name
 
 
@@ -285,15 +323,24 @@ def test_settings_of_version_2_get_a_black_ground_and_light():
         del new[name]
     assert AIRConfig.from_dict(new | {"version": 2}) == AIRConfig()
     learned = AIRConfig(
-        composition=AlphaConfig(), background=_GRID, likelihood_scale="learned"
+        composition=AlphaConfig(), background=_WAVES, likelihood_scale="learned"
     )
     assert AIRConfig.from_dict(learned.to_dict()) == learned
+
+
+def test_learned_grounds_of_version_3_are_refused_and_others_are_read():
+    old = AIRConfig(background=_CONSTANT)
+    assert AIRConfig.from_dict(old.to_dict() | {"version": 3}) == old
+    ground = {"name": "learned", "ground_grid": [4, 4], "ground_code_size": 16}
+    with pytest.raises(InputError, match="train the model again") as error:
+        AIRConfig.from_dict(old.to_dict() | {"version": 3, "background": ground})
+    assert error.value.field == "background" and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     "background, expected",
     [
-        (LearnedConfig(ground_grid=(30, 4)), "ground_grid is .* at most 20,20"),
+        (LearnedConfig(ground_waves=(30, 4)), "ground_waves is .* at most 20,20"),
         (
             ConstantConfig(ground_pooling=21),
             "ground_pooling is 21; expected at most 20",

@@ -11,6 +11,7 @@ from air_tf.config import AlphaConfig, LearnedConfig, StripedConfig
 from air_tf.deployment.answers import ANSWERS
 from air_tf.deployment.convert import to_tflite
 from air_tf.deployment.edge import Conversion, EdgeModel
+from air_tf.deployment.exportable import exportable
 from air_tf.deployment.signatures import ServingModule
 from air_tf.inference.steps import canvases_by_step
 from air_tf.model.air import AIR
@@ -18,7 +19,7 @@ from air_tf.model.air import AIR
 
 @pytest.fixture(
     scope="module",
-    params=[LearnedConfig(ground_grid=(2, 2), ground_code_size=3), StripedConfig()],
+    params=[LearnedConfig(ground_waves=(3, 3)), StripedConfig()],
     ids=["learned", "striped"],
 )
 def air(small_config, pictures, request):
@@ -85,6 +86,15 @@ def test_the_converted_model_gives_masks_and_the_ground(air, pictures, tmp_path)
         some = first["presence"] * (np.arange(3) < n)
         drawn = decode(**{**first, "presence": some.astype(np.float32)})
         np.testing.assert_allclose(drawn["canvas"], canvases[:, n], atol=1e-5)
+
+
+def test_int8_leaves_the_ground_in_float32(air):
+    """Otherwise, the ground of 50 x 50 pixels would be wrong by up to 0.03."""
+    heads = exportable(air, 3).heads
+    if isinstance(air.config.background, LearnedConfig):
+        assert heads >= {3, 16}  # waves and pixels
+    else:
+        assert heads >= {2 * 3 * (1 + 16 + 16), 3}
 
 
 def test_answers_of_earlier_files_have_no_masks():

@@ -67,40 +67,32 @@ class StripedConfig(ConstantConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LearnedConfig(ConstantConfig):
+class LearnedConfig:
     """The canvas without objects is smooth, and inferred for each picture.
 
-    It is drawn from a code, with the resolution of a coarse grid. What all pictures
-    share is added at full resolution.
+    It is a sum of a few cosine waves, fitted to what objects leave to see. What all
+    pictures share is added at full resolution.
     """
 
-    ground_grid: tuple[int, int] = setting(
-        (4, 4),
-        "Rows and columns of colours that the ground is interpolated from. A finer "
-        "grid can draw objects.",
+    ground_waves: tuple[int, int] = setting(
+        (8, 8),
+        "Number of waves down and along the canvas that grounds are made of: the "
+        "resolution of a grid of so many cells.",
     )
-    ground_code_size: int = setting(16, "Size of the ground's code.")
-    ground_delay: tuple[float, float] = setting(
-        (0.1, 0.3),
-        "Until the first share of the training steps, the ground of a picture has one "
-        "colour, so that objects are learned first; from the second on, all its "
-        "colours are free.",
+    ground_tolerance: float = setting(
+        0.1,
+        "A pixel that differs from the ground by more than about twice this, over all "
+        "channels, belongs to an object. Smaller than the contrast of objects; at "
+        "least the noise.",
+    )
+    ground_rounds: int = setting(
+        6, "How often the ground is fitted to the pixels that do not differ from it."
     )
 
     def __post_init__(self):
-        super().__post_init__()
-        checks.require_ints(self, "ground_grid", 2)
-        checks.require_int(self, "ground_code_size", 1)
-        delay = self.ground_delay
-        checks.require(
-            isinstance(delay, tuple)
-            and len(delay) == 2
-            and all(map(checks.is_number, delay))
-            and 0 <= delay[0] < delay[1] <= 1,
-            self,
-            "ground_delay",
-            "two shares from 0 to 1, the smaller first",
-        )
+        checks.require_ints(self, "ground_waves", 2)
+        checks.require_positive(self, "ground_tolerance")
+        checks.require_int(self, "ground_rounds", 1)
 
 
 BACKGROUNDS: dict[str, type] = {

@@ -198,7 +198,7 @@ class AIRConfig:
         "How objects are put together: they add light (additive), or hide what is "
         "behind them (alpha).",
     )
-    background: BlackConfig | ConstantConfig = setting(
+    background: BlackConfig | ConstantConfig | LearnedConfig = setting(
         BlackConfig(),
         "The canvas without objects: black, one colour for each picture (constant), "
         "with a colour for each row and each column (striped), or smooth, from a code "
@@ -256,20 +256,14 @@ class AIRConfig:
                 f"at most {smallest}, a side of the canvas",
             )
         if isinstance(self.background, LearnedConfig):
-            rows, columns = self.background.ground_grid
+            down, along = self.background.ground_waves
             height, width = self.image_shape[:2]
             checks.require(
-                rows <= height and columns <= width,
+                down <= height and along <= width,
                 self.background,
-                "ground_grid",
+                "ground_waves",
                 f"at most {height},{width}, the canvas",
             )
-            size, channels = self.background.ground_code_size, self.image_shape[2]
-            if size < channels:
-                raise InputError(
-                    f"is {size}; expected at least {channels}, the number of channels",
-                    field="ground_code_size",
-                )
         checks.require_ints(self, "glimpse_size", 2)
         for name in ("max_objects", "look_pooling", "z_what_size"):
             checks.require_int(self, name, 1)

@@ -2,7 +2,8 @@
 
 Format 1 (air_tf 0.1) had no nested settings, and the values below were constants in
 its code. They are repeated here instead of using today's defaults, which may change.
-Format 2 drew light on a black ground, with a given sigma.
+Format 2 drew light on a black ground, with a given sigma. The learned grounds of format
+3 were grids of colours with other weights, which are not read any more.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from air_tf.errors import InputError
 
-VERSION = 3
+VERSION = 4
 # The first version whose models have today's names of weights.
 WEIGHTS_VERSION = 2
 
@@ -123,11 +124,23 @@ def version_of(values: Mapping[str, Any]) -> int:
 
 
 def model_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the model in today's format, without the "version" key."""
+    """Settings of the model in today's format, without the "version" key.
+
+    Raises:
+      InputError: for a later version, or a learned ground of version 3.
+    """
     values = dict(values)
     version = version_of(values)
     values.pop("version", None)
-    if version == VERSION:
+    if version == 3:
+        ground = values.get("background")
+        if isinstance(ground, Mapping) and ground.get("name") == "learned":
+            raise InputError(
+                "is a learned ground of an earlier version of air_tf, a grid of "
+                "colours, which this version does not draw; train the model again",
+                field="background",
+            )
+    if version >= 3:
         return values
     if version == 2:
         form = values.get("inference")

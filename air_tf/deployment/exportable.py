@@ -134,7 +134,7 @@ class ExportableAIR(Exportable):
         if code_size(air.config):
             shape = air.config.image_shape
             self.latents["ground"] = Latent(shape, -_MAX_LIGHT, _MAX_LIGHT)
-            self.heads |= {2 * code_size(air.config)} | ground_outputs(air.config)
+            self.heads |= ground_outputs(air.config)
 
     def canvas(self, latents):
         return self.air.decode(

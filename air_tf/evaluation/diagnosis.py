@@ -51,7 +51,7 @@ def diagnose(evaluation: Evaluation) -> list[str]:
 
 _EMPTY = {
     True: "Objects must be bright on a dark background; others need a `background`.",
-    False: "If the ground alone explains the pictures, try a coarser `ground_grid` or "
+    False: "If the ground alone explains the pictures, try fewer `ground_waves` or "
     "`background` constant.",
 }
 _WORSE = {
@@ -68,7 +68,7 @@ def _ground_warnings(evaluation: Evaluation) -> list[str]:
     if share is not None and share > _MAX_GROUND_SHARE:
         warnings.append(
             f"The ground draws {share:.0%} of the objects' contrast itself. Try a "
-            "coarser `ground_grid`, `background` constant or a larger `count_decay`."
+            "smaller `ground_tolerance`, fewer `ground_waves` or `background` constant."
         )
     if covered is not None and covered > _MAX_COVERAGE:
         warnings.append(

@@ -133,7 +133,11 @@ class AIR(keras.Model):
         steps = self.config.num_steps(max_objects)
         batch = tf.shape(images)[0]
         noise = None
-        q_ground = self.ground_encoder(images)
+        q_ground = self.ground_encoder(
+            images,
+            ground=self.generative.ground,
+            scale=self.generative.likelihood_scale,
+        )
         z_ground = q_ground.loc  # [B, G]
         if sample:
             if seed is None:

@@ -55,8 +55,6 @@ class Trainer(keras.Model):
         step = tf.cast(self.optimizer.iterations, tf.int32)
         objective = self.objective
         progress = tf.cast(step, tf.float32) / self._config.steps
-        if isinstance(self.air, AIR):
-            self.air.generative.ground.set_progress(progress)
         variables = [self.air.trainable_variables, objective.trainable_variables]
         with tf.GradientTape() as tape:
             result = objective.estimate(
