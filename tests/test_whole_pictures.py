@@ -11,6 +11,7 @@ from air_tf.config import PictureConfig
 from air_tf.errors import InputError
 from air_tf.inference.counts import count_interval
 from air_tf.inference.flood import flood
+from air_tf.inference.valleys import joined
 from air_tf.inference.whole import find_objects
 from air_tf.inference.windows import make_grid
 from air_tf.structs import Scenes
@@ -231,3 +232,44 @@ def test_flooding_is_the_watershed_of_scikit_image():
     # Pixels that are reached at the same time may go to either.
     assert (found == wanted).mean() > 0.99
     np.testing.assert_array_equal(found > 0, wanted > 0)
+
+
+def test_objects_without_a_valley_between_them_are_joined():
+    """Labels 1 and 2 on one hill; 3 behind a valley of 90 - 60; 4 touches nothing."""
+    row = np.array([90, 120, 150, 140, 100, 60, 70, 90, 0, 80], np.uint8)
+    labels = np.array([1, 1, 2, 2, 2, 2, 3, 3, 0, 4], np.int32)
+    # In a row and in a column. The larger of two gives its label.
+    for shape in ((1, 10), (10, 1)):
+        hills, found = row.reshape(shape), labels.reshape(shape)
+        assert joined(found, hills, depth=0).tolist() == [0, 2, 2, 3, 4]
+        assert joined(found, hills, depth=29).tolist() == [0, 2, 2, 3, 4]
+        assert joined(found, hills, depth=30).tolist() == [0, 2, 2, 2, 4]
+
+
+def test_the_summit_of_what_was_joined_counts():
+    """From 3 to 4, the pass is 143: 8 below the summit of 3, 151. But 3 is on the hill
+    of 1, whose summit is higher than that of 4, 153: the valley is 10 deep."""
+    hills = np.array([[200, 150, 149, 151, 150, 143, 153]], np.uint8)
+    labels = np.array([[1, 2, 2, 3, 3, 3, 4]], np.int32)
+    assert joined(labels, hills, depth=9).tolist() == [0, 2, 2, 2, 4]
+    assert joined(labels, hills, depth=10).tolist() == [0, 2, 2, 2, 2]
+
+
+def test_an_object_in_two_pieces_is_counted_once():
+    """A model that splits each disc in halves: its domes show one hill."""
+    picture, number = _discs(300, 60, sizes=(12, 24))
+
+    def halves(windows):
+        scenes = _components(windows)
+        # Even attend steps keep the left half of an object, odd ones the right half.
+        masks = np.repeat(scenes.mask, 2, axis=1)[:, :_STEPS]
+        for mask, t in ((m, t) for one in masks for t, m in enumerate(one)):
+            columns = np.flatnonzero(mask.any(axis=0))
+            if len(columns):
+                middle = (columns[0] + columns[-1]) // 2 + 1
+                mask[:, slice(middle, None) if t % 2 == 0 else slice(middle)] = 0.0
+        counts = np.minimum(2 * scenes.num_objects, _STEPS)
+        return scenes._replace(num_objects=counts, mask=masks)
+
+    found = find_objects(halves, picture, _SETTINGS, _SHAPE)
+    assert found.labels.max() == number

@@ -15,6 +15,7 @@ from air_tf.data.picture_files import shares
 from air_tf.data.prepare import domed, padded, prepare
 from air_tf.inference.counts import count_interval
 from air_tf.inference.flood import flood
+from air_tf.inference.valleys import joined
 from air_tf.inference.windows import Grid, make_grid
 from air_tf.structs import PictureObjects, Scenes
 
@@ -37,6 +38,9 @@ _SMALLEST = 0.7
 _CORE = 0.5
 # How far it grows: of prepared pictures.
 _GROUND = 38
+# Two objects with a shallower valley between them are one: of domes, about the error of
+# the mean of rounded values.
+_VALLEY = 5
 # Of a mask in [0, 1], for the order in which objects claim pixels.
 _LEVELS = 255.0
 
@@ -114,7 +118,9 @@ def find_in_prepared(
 
     An object belongs to the window whose cell holds its centre, so that objects that a
     window's border cuts are explained where they are whole. If two windows claim the
-    same pixels, the object nearer to the middle of its cell is kept.
+    same pixels, the object nearer to the middle of its cell is kept. Objects on the
+    same hill of what the model sees are one: the bound alone splits objects that the
+    decoder can't draw.
 
     Args:
       infer: the model.
@@ -127,7 +133,8 @@ def find_in_prepared(
       The objects; labels have the size of `picture`.
     """
     size = picture.shape
-    shown = padded(domed(picture, settings), shape)
+    domes = domed(picture, settings)
+    shown = padded(domes, shape)
     smallest, largest = settings.binned_sizes
     overlap = min(largest + 2 * _TOLERANCE, min(shape) / 2)
     grid = make_grid(shown.shape, shape, overlap=overlap)
@@ -151,6 +158,7 @@ def find_in_prepared(
     kept = _without_duplicates(candidates, size)
     kept = sorted(kept, key=lambda one: one.centre)
     labels = flood(_cores(kept, size), picture, above=_GROUND)
+    labels = joined(labels, domes, depth=_VALLEY)[labels]
     labels, kept = _large_ones(labels, kept, _SMALLEST * smallest**2)
     interval = count_interval(
         np.array([one.probability for one in kept]), np.array(missed)
