@@ -193,20 +193,36 @@ def test_other_numbers_than_in_training_are_said(value, words, caplog):
         assert "a.tif: no object is found" in caplog.text and words in caplog.text
 
 
-def test_the_interval_of_a_count_is_that_of_the_sum():
-    """Against all outcomes of 4 objects that were found and 2 that were missed."""
+def test_the_interval_of_a_count_is_that_of_the_sum_with_usual_errors():
+    """Against all outcomes of 4 objects that were found and 2 that were missed, and of
+    errors with a scale of 0.48 sqrt(4)."""
     found, missed = np.array([0.9, 0.8, 1.0, 0.6]), np.array([0.3, 0.1])
     events = [*found, *missed]
-    probs = np.zeros(7)
+    errors = np.arange(-30, 31)
+    shares = np.exp(-np.abs(errors) / 0.96)
+    probs = np.zeros(40)
     for outcome in itertools.product([0, 1], repeat=6):
         terms = [p if one else 1 - p for p, one in zip(events, outcome, strict=True)]
-        probs[sum(outcome)] += np.prod(terms)
+        for error, share in zip(errors, shares, strict=True):
+            if sum(outcome) + error >= 0:
+                probs[sum(outcome) + error] += np.prod(terms) * share
+    probs /= probs.sum()
     interval = count_interval(found, missed)
-    assert interval.probability == pytest.approx(probs[4])
+    assert interval.probability == pytest.approx(probs[4], rel=1e-4)
     assert probs[: interval.low].sum() <= 0.05 < probs[: interval.low + 1].sum()
     assert probs[interval.high + 1 :].sum() <= 0.05 < probs[interval.high :].sum()
     # What was found is in it, also where it is improbable.
     assert count_interval(np.full(40, 0.1), np.zeros(0)).high == 40
+
+
+def test_usual_errors_grow_with_the_root_of_the_count():
+    """90 % of errors with a Laplace distribution are below ln(10) times its scale."""
+    assert count_interval(np.zeros(0), np.zeros(0)) == (0, 0, 1.0)
+    for number in (100, 2500):
+        interval = count_interval(np.ones(number), np.zeros(0))
+        half = np.log(10) * 0.48 * np.sqrt(number)
+        assert interval.high - number == pytest.approx(half, abs=1)
+        assert number - interval.low == pytest.approx(half, abs=1)
 
 
 def test_labels_grow_downhill_and_meet_in_the_valley():

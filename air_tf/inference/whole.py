@@ -359,18 +359,13 @@ def _large_ones(
     Args:
       labels: [H, W], of all objects.
       kept: the objects.
-      least: area of an object; half of it at the picture's border, which cuts objects.
+      least: area of an object.
 
     Returns:
       [H, W] int32 labels without gaps, and the objects with these labels.
     """
     areas = np.bincount(labels.ravel(), minlength=len(kept) + 1)
-    at_border = np.unique(
-        np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    )
-    needed = np.full(len(kept) + 1, least)
-    needed[at_border] = least / 2.0
-    stays = areas >= np.maximum(needed, 1.0)
+    stays = areas >= max(least, 1.0)
     stays[0] = False
     renumbered = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
     return renumbered[labels], [
