@@ -3,7 +3,6 @@
 Imports no TensorFlow, for use on edge devices and by clients of servers.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from air_tf.structs import PictureObjects, Scenes
 
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
-_LOG = logging.getLogger(__name__)  # devices have no absl
 _BATCH = 64
 # Percentiles that stand for the darkest and the brightest intensity of a picture. On
 # the scale of the levels, pictures all below the one or above the other are unusual.
@@ -100,8 +98,6 @@ def find_objects(
     """
     picture = prepare(pixels, settings, what=what)
     found = find_in_prepared(infer, picture, settings, shape, what=what)
-    if not len(found.probability):
-        _warn_of_other_numbers(pixels, settings, what)
     labels = _unbinned(found.labels, settings.binning, pixels.shape)
     return found._replace(labels=labels)
 
@@ -175,23 +171,26 @@ def find_in_prepared(
     )
 
 
-def _warn_of_other_numbers(
-    pixels: np.ndarray, settings: PictureConfig, what: str
-) -> None:
-    """Such as 12 bits in a file of 16, or 0 to 255 as float: nothing is found then."""
+def other_numbers(pixels: np.ndarray, settings: PictureConfig) -> str | None:
+    """A warning of a picture in which nothing is found, if its numbers may be why.
+
+    Such as 12 bits in a file of 16, or 0 to 255 as floating-point numbers.
+
+    Args:
+      pixels: [H, W], as `read_pixels` gives them.
+      settings: of the model's run.
+    """
     assert settings.levels is not None, "measured before it is used"
     low, high = settings.levels
     extremes = np.array(np.percentile(pixels, _EXTREMES), pixels.dtype)
     dark, bright = (shares(extremes) - low) / (high - low)
-    if dark > _BRIGHT or bright < _DARK:
-        _LOG.warning(
-            "%s: no object is found. Its intensities go from %.2g to %.2g, where 0 and "
-            "1 are the `levels` of the model. If they are of another type or range of "
-            "numbers than the training pictures, convert them.",
-            what,
-            dark,
-            bright,
-        )
+    if dark <= _BRIGHT and bright >= _DARK:
+        return None
+    return (
+        f"no object is found. Its intensities go from {dark:.2g} to {bright:.2g}, "
+        "where 0 and 1 are the `levels` of the model. If they are of another type or "
+        "range of numbers than the training pictures, convert them."
+    )
 
 
 def _batches(
