@@ -83,9 +83,8 @@ def _predict_all(
         try:
             pixels = read_pixels(file, settings)
             objects = find_objects(infer, pixels, settings, shape, what=str(file))
-            if not len(objects.probability) and (
-                text := other_numbers(pixels, settings)
-            ):
+            found = len(objects.probability)
+            if not found and (text := other_numbers(pixels, settings)):
                 warned += 1
                 if warned == 1:
                     _LOG.warning("%s: %s", file, text)

@@ -18,10 +18,10 @@ def joined(labels: np.ndarray, picture: np.ndarray, *, depth: int) -> np.ndarray
       [N + 1] int32, for each label that of the object it belongs to: the largest of
       those that are joined. 0 stays 0.
     """
-    flat = labels.ravel()
-    areas = np.bincount(flat)
+    areas = np.bincount(labels.ravel())
     summits = np.zeros(len(areas), int)
-    np.maximum.at(summits, flat, picture.ravel())
+    inside = labels > 0
+    np.maximum.at(summits, labels[inside], picture[inside])
     pairs, passes = _passes(labels, picture)
     depths = summits[pairs].min(axis=1) - passes
     owner = np.arange(len(areas))
