@@ -125,8 +125,9 @@ def test_interrupted_work_goes_on(plate, tmp_path, monkeypatch):
         found, seen = _predict(plate, tmp_path / "out")
     assert "No space left" in str(found[3][2])
     assert json.loads((tmp_path / "out" / "a.json").read_text())["count"] == 1
-    # Of 40 x 80 pixels, each picture has 2 x 4 windows.
-    assert seen == 24
+    # Each picture has 2 x 4 windows, of which those are seen whose cells are not dark:
+    # 2 for the first square, 4 more for the second, 2 more for the third.
+    assert seen == 2 + 6 + 8
     found, seen = _predict(plate, tmp_path / "out")
     assert seen == 8 and [bool(answer) for _, answer, _ in found] == [
         True,
@@ -145,7 +146,7 @@ def test_results_of_another_model_are_refused(plate, tmp_path):
     with pytest.raises(InputError, match="other settings \\(of another model file\\)"):
         _predict(plate, tmp_path / "out", model={"model": "def"})
     _, seen = _predict(plate, tmp_path / "out", model={"model": "d"}, overwrite=True)
-    assert seen == 24
+    assert seen == 16
 
 
 def test_without_a_folder_nothing_is_written(plate, tmp_path):

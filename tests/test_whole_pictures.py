@@ -175,6 +175,23 @@ def test_large_objects_are_found_in_averaged_pixels():
     assert found.labels.max() == 2 and found.labels.shape == picture.shape
 
 
+def test_windows_without_light_in_their_cells_are_not_seen():
+    """Of 6 x 6 windows: the square is in four cells, which meet at (82.5, 82.5)."""
+    picture = np.zeros((232, 232), np.uint8)
+    picture[78:87, 78:87] = 200
+    seen = []
+
+    def infer(windows):
+        seen.append(len(windows))
+        return _components(windows)
+
+    found = find_objects(infer, picture, _SETTINGS, _SHAPE)
+    assert found.labels.max() == 1 and sum(seen) == 4
+    # Of a black picture, one window tells the size of codes.
+    found = find_objects(infer, np.zeros_like(picture), _SETTINGS, _SHAPE)
+    assert found.z_what.shape == (0, 2) and sum(seen) == 5
+
+
 def test_an_empty_picture():
     picture = np.zeros((100, 100), np.uint8)
     found = find_objects(_components, picture, _SETTINGS, _SHAPE)

@@ -137,9 +137,10 @@ def find_in_prepared(
     candidates: list[Candidate] = []
     missed: list[float] = []
     number, code_size = 0, 0
-    bar = tqdm(total=grid.num_windows, desc=what, delay=2.0, disable=None, leave=False)
+    wanted = _bright_places(shown, grid, _LEVELS * settings.min_contrast)
+    bar = tqdm(total=len(wanted), desc=what, delay=2.0, disable=None, leave=False)
     with bar:
-        for places, windows in _batches(shown, grid):
+        for places, windows in _batches(shown, grid, wanted):
             scenes = infer(windows)
             candidates += _candidates(
                 scenes,
@@ -193,12 +194,31 @@ def other_numbers(pixels: np.ndarray, settings: PictureConfig) -> str | None:
     )
 
 
+def _bright_places(
+    picture: np.ndarray, grid: Grid, least: float
+) -> list[tuple[int, int]]:
+    """The windows whose cells hold a pixel of at least the light of an object.
+
+    Where the cell is darker, no object has its centre. At least one window, which says
+    how many numbers a code has.
+    """
+    rows, columns = (
+        [
+            slice(max(int(first - _TOLERANCE), 0), int(last + _TOLERANCE) + 1)
+            for first, last in axis.cells
+        ]
+        for axis in (grid.rows, grid.columns)
+    )
+    places = list(grid.places())
+    bright = [(i, j) for i, j in places if picture[rows[i], columns[j]].max() >= least]
+    return bright or places[:1]
+
+
 def _batches(
-    picture: np.ndarray, grid: Grid
+    picture: np.ndarray, grid: Grid, places: list[tuple[int, int]]
 ) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
     """Windows and their places, `_BATCH` at a time."""
     height, width = grid.shape
-    places = list(grid.places())
     for first in range(0, len(places), _BATCH):
         batch = places[first : first + _BATCH]
         windows = np.empty((len(batch), height, width, 1), np.uint8)
