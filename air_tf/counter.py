@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from absl import logging
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,7 +25,7 @@ from air_tf.data.picture_files import one_channel
 from air_tf.data.picture_windows import PictureSet
 from air_tf.errors import InputError
 from air_tf.inference.results.table import table_of_objects
-from air_tf.inference.whole import find_objects
+from air_tf.inference.whole import find_objects, other_numbers
 from air_tf.structs import PictureObjects
 
 if TYPE_CHECKING:
@@ -138,15 +139,17 @@ class ObjectCounter(BaseEstimator):
     def find(self, image: npt.ArrayLike) -> PictureObjects:
         """All that is known of a picture: labels, probabilities, codes and counts."""
         check_is_fitted(self, "model_")
-        assert self.config_.pictures is not None
-        return find_objects(
-            functools.partial(
-                self.model_.infer, max_objects=self.config_.prediction_steps()
-            ),
-            self._pixels(image),
-            self.config_.pictures,
-            self.model_.config.image_shape[:2],
+        settings = self.config_.pictures
+        assert settings is not None
+        pixels = self._pixels(image)
+        infer = functools.partial(
+            self.model_.infer, max_objects=self.config_.prediction_steps()
         )
+        shape = self.model_.config.image_shape[:2]
+        found = find_objects(infer, pixels, settings, shape)
+        if not len(found.probability) and (text := other_numbers(pixels, settings)):
+            logging.warning("%s", text)
+        return found
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a folder that `load` and the programs read, as that of a run.
@@ -165,6 +168,9 @@ class ObjectCounter(BaseEstimator):
     @classmethod
     def load(cls, path: str | os.PathLike) -> "ObjectCounter":
         """Reads what `save` wrote, or a run of `train.py` on a folder of pictures.
+
+        Parameters of the counter that were left to a guess are those that were guessed,
+        so that a clone trains with the same.
 
         Raises:
           InputError: if there is no such run.

@@ -118,18 +118,20 @@ def unique_names(
 ) -> list[str]:
     """File names without suffix, made unique: the second `a` becomes `a_2`.
 
+    So does `A`, since some file systems take both for one.
+
     Args:
       paths: of the files.
       taken: names that none of them may get.
     """
-    used, names = set(taken), []
+    used, names = {name.casefold() for name in taken}, []
     for path in paths:
         stem = name = pathlib.Path(path).stem
         number = 2
-        while name in used:
+        while name.casefold() in used:
             name = f"{stem}_{number}"
             number += 1
-        used.add(name)
+        used.add(name.casefold())
         names.append(name)
     return names
 

@@ -221,7 +221,8 @@ def test_an_estimator_of_scikit_learn(small_counter, tmp_path):
     copy.save(tmp_path / "saved")
     again = ObjectCounter.load(tmp_path / "saved")
     np.testing.assert_array_equal(again.predict(images), counts)
-    assert again.get_params()["steps"] == 10
+    # What was guessed is given.
+    assert again.get_params() == {**copy.get_params(), "polarity": "bright"}
     with pytest.raises(InputError, match="exists; expected a new folder"):
         copy.save(tmp_path / "saved")
 

@@ -1,6 +1,7 @@
 """From files of pictures to a folder of results, whatever files there are."""
 
 import csv
+import functools
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from scipy import ndimage
 from air_tf.config import PictureConfig
 from air_tf.errors import InputError, OutputError
 from air_tf.inference.predict_pictures import predict_pictures
+from air_tf.inference.printing import report_predictions
 from air_tf.structs import Scenes
 
 _SETTINGS = PictureConfig(
@@ -123,8 +125,9 @@ def test_interrupted_work_goes_on(plate, tmp_path, monkeypatch):
         found, seen = _predict(plate, tmp_path / "out")
     assert "No space left" in str(found[3][2])
     assert json.loads((tmp_path / "out" / "a.json").read_text())["count"] == 1
-    # Of 40 x 80 pixels, each picture has 2 x 4 windows.
-    assert seen == 24
+    # Each picture has 2 x 4 windows, of which those are seen whose cells are not dark:
+    # 2 for the first square, 4 more for the second, 2 more for the third.
+    assert seen == 2 + 6 + 8
     found, seen = _predict(plate, tmp_path / "out")
     assert seen == 8 and [bool(answer) for _, answer, _ in found] == [
         True,
@@ -140,10 +143,10 @@ def test_interrupted_work_goes_on(plate, tmp_path, monkeypatch):
 
 def test_results_of_another_model_are_refused(plate, tmp_path):
     _predict(plate, tmp_path / "out")
-    with pytest.raises(InputError, match="holds results of other settings"):
+    with pytest.raises(InputError, match="other settings \\(of another model file\\)"):
         _predict(plate, tmp_path / "out", model={"model": "def"})
     _, seen = _predict(plate, tmp_path / "out", model={"model": "d"}, overwrite=True)
-    assert seen == 24
+    assert seen == 16
 
 
 def test_without_a_folder_nothing_is_written(plate, tmp_path):
@@ -151,3 +154,23 @@ def test_without_a_folder_nothing_is_written(plate, tmp_path):
     found, _ = _predict(plate, None)
     assert [answer["count"] for _, answer, _ in found if answer] == [1, 2, 3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plate"]
+
+
+def test_numbers_that_no_training_picture_had_are_said_once(tmp_path, caplog):
+    for i in range(3):  # 8 bits, kept in 16
+        tifffile.imwrite(tmp_path / f"{i}.tif", _picture(i).astype(np.uint16))
+    _predict(tmp_path, None)
+    first, others = caplog.messages
+    assert "0.tif: no object is found. Its intensities go from" in first
+    assert others == "The same holds for 2 other pictures."
+
+
+def test_what_was_there_before_is_told(plate, tmp_path, capsys):
+    predict = functools.partial(
+        predict_pictures, _Model(), _SETTINGS, _SHAPE, [plate / "a.png"], tmp_path / "o"
+    )
+    for _ in range(2):
+        report_predictions(predict(model={}), str)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("1 objects, in " + str(tmp_path / "o" / "a.json"))
+    assert second == first + ", as before"

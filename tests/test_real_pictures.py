@@ -124,8 +124,11 @@ class _Threshold:
     def __init__(self, seed):
         self.seed = seed
 
+    trainings = 0
+
     def fit(self, images):
         assert len(images) == 3
+        _Threshold.trainings += 1
         return self
 
     def segment(self, image):
@@ -134,6 +137,10 @@ class _Threshold:
 
     def save(self, path):
         path.mkdir()
+
+    def load(self, path):
+        assert path.is_dir()
+        return self
 
 
 @pytest.fixture
@@ -189,6 +196,12 @@ def test_comparison_resumes(tmp_path, pictures):
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.labels, other.labels)
         assert one.details == other.details
+    # Without what it found, a trained counter is applied again.
+    (tmp_path / "air_tf-5-20-seed-0.json").unlink()
+    before = _Threshold.trainings
+    third, _ = _compare(tmp_path, seeds=[0])
+    assert _Threshold.trainings == before
+    assert third[1].details["training_seconds"] == first[1].details["training_seconds"]
     with pytest.raises(InputError, match="tuning_pictures is 3; expected 2"):
         _compare(tmp_path, tuning_pictures=3)
 

@@ -1,4 +1,10 @@
-"""The number of objects of a picture, from probabilities of single objects."""
+"""What is known of the number of objects of a picture.
+
+Probabilities of single objects say what the model is unsure of. But errors of a picture
+are alike: objects that touch, are blurred or faint are counted wrongly all over it, and
+with confidence. On labelled pictures, the errors of counts N follow a Laplace
+distribution whose scale grows with the root of N.
+"""
 
 from typing import NamedTuple
 
@@ -8,6 +14,11 @@ import numpy as np
 _INTERVAL = 0.9
 # Less uncertain objects are counted as they are.
 _CERTAIN = 1e-6
+# Scale of the errors over the root of the count: from 0.43 to 0.48, by the 50th, 75th
+# and 90th percentile of errors on the training pictures of nuclei/dsb2018_256.
+_SPREAD = 0.48
+# Larger errors are left out, over their scale: a share of 1e-6.
+_REACH = 14.0
 
 
 class CountInterval(NamedTuple):
@@ -19,7 +30,7 @@ class CountInterval(NamedTuple):
 
 
 def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
-    """The distribution of a sum of independent events (Poisson binomial).
+    """The distribution of a sum of independent events, blurred by usual errors.
 
     Args:
       found: [N], probabilities of the objects that were found.
@@ -33,19 +44,32 @@ def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
     events = np.concatenate([found, missed]).astype(np.float64)
     certain = int((events > 1.0 - _CERTAIN).sum())
     events = events[(events > _CERTAIN) & (events <= 1.0 - _CERTAIN)]
-    probs = np.ones(1)  # of 0 .. the number of events so far
+    probs = np.ones(1)  # of 0 .. the number of events so far (Poisson binomial)
     for event in events:
         probs = np.append(probs, 0.0)
         probs[1:] += event * (probs[:-1] - probs[1:])
         probs[0] *= 1.0 - event
+    errors = _error_probs(_SPREAD * np.sqrt(number))
+    probs = np.convolve(probs, errors)
+    counts = certain - len(errors) // 2 + np.arange(len(probs))
+    probs, counts = probs[counts >= 0], counts[counts >= 0]
+    probs /= probs.sum()
     tail = (1.0 - _INTERVAL) / 2.0
     total = np.cumsum(probs)
-    low = certain + int(np.searchsorted(total, tail, side="right"))
-    last = int(np.searchsorted(total, 1.0 - tail))
-    high = certain + min(last, len(probs) - 1)
-    index = number - certain
+    last = len(probs) - 1
+    low = counts[min(int(np.searchsorted(total, tail, side="right")), last)]
+    high = counts[min(int(np.searchsorted(total, 1.0 - tail)), last)]
     return CountInterval(
-        min(low, number),
-        max(high, number),
-        float(probs[index]) if 0 <= index < len(probs) else 0.0,
+        min(int(low), number),
+        max(int(high), number),
+        float(probs[counts == number].sum()),
     )
+
+
+def _error_probs(scale: float) -> np.ndarray:
+    """Of the errors -K .. K, in proportion to exp(-|error| / scale)."""
+    if not scale:
+        return np.ones(1)
+    reach = int(np.ceil(_REACH * scale))
+    probs = np.exp(-np.abs(np.arange(-reach, reach + 1)) / scale)
+    return probs / probs.sum()

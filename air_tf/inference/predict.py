@@ -31,6 +31,7 @@ class Prediction(NamedTuple):
     answer: dict[str, Any] | None  # see `describe`
     file: pathlib.Path | None  # JSON file with the answer, if files are written
     error: InputError | OutputError | None
+    is_old: bool = False  # whether the file was there before
 
 
 def of_pictures(

@@ -1,5 +1,6 @@
 """Predictions for pictures of any size. Imports no TensorFlow, for edge devices."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,9 @@ from air_tf.files import read_json
 from air_tf.inference.predict import Prediction
 from air_tf.inference.results.folder import ResultsFolder
 from air_tf.inference.results.table import describe_picture
-from air_tf.inference.whole import Infer, find_objects
+from air_tf.inference.whole import Infer, find_objects, other_numbers
+
+_LOG = logging.getLogger(__name__)  # devices have no absl
 
 
 def predict_pictures(
@@ -71,14 +74,20 @@ def _predict_all(
     files: Sequence[pathlib.Path],
     folder: ResultsFolder | None,
 ) -> Iterator[Prediction]:
+    warned = 0
     for file in files:
         if folder is not None and folder.is_done(file):
             done = folder.answer_file(file)
-            yield Prediction(str(file), read_json(done), done, None)
+            yield Prediction(str(file), read_json(done), done, None, is_old=True)
             continue
         try:
             pixels = read_pixels(file, settings)
             objects = find_objects(infer, pixels, settings, shape, what=str(file))
+            found = len(objects.probability)
+            if not found and (text := other_numbers(pixels, settings)):
+                warned += 1
+                if warned == 1:
+                    _LOG.warning("%s: %s", file, text)
             if folder is None:
                 answer = describe_picture(str(file), pixels, objects)
                 yield Prediction(str(file), answer, None, None)
@@ -88,5 +97,7 @@ def _predict_all(
             yield Prediction(str(file), None, None, error)
             continue
         yield Prediction(str(file), read_json(written), written, None)
+    if warned > 1:
+        _LOG.warning("The same holds for %d other pictures.", warned - 1)
     if folder is not None:
         folder.finish()

@@ -13,8 +13,8 @@ def report_predictions(
 ) -> bool:
     """Prints predictions, one line for each, as they come.
 
-    Those with a file are "PATH: N objects, in FILE"; others are JSON. Errors go to
-    stderr.
+    Those with a file are "PATH: N objects, in FILE", with a note where the file was
+    there before; others are JSON. Errors go to stderr.
 
     Args:
       predictions: see `predict_files`.
@@ -24,7 +24,7 @@ def report_predictions(
       Whether all succeeded.
     """
     succeeded = True
-    for path, answer, file, error in predictions:
+    for path, answer, file, error, is_old in predictions:
         if answer is None:
             assert error is not None
             print(f"error: {as_text(error)}", file=sys.stderr, flush=True)
@@ -32,5 +32,6 @@ def report_predictions(
         elif file is None:
             print(json.dumps(answer), flush=True)
         else:
-            print(f"{path}: {answer['count']} objects, in {file}", flush=True)
+            note = ", as before" if is_old else ""
+            print(f"{path}: {answer['count']} objects, in {file}{note}", flush=True)
     return succeeded

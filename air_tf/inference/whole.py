@@ -3,7 +3,6 @@
 Imports no TensorFlow, for use on edge devices and by clients of servers.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,12 +14,12 @@ from air_tf.data.picture_files import shares
 from air_tf.data.prepare import domed, padded, prepare
 from air_tf.inference.counts import count_interval
 from air_tf.inference.flood import flood
+from air_tf.inference.valleys import joined
 from air_tf.inference.windows import Grid, make_grid
 from air_tf.structs import PictureObjects, Scenes
 
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
-_LOG = logging.getLogger(__name__)  # devices have no absl
 _BATCH = 64
 # Percentiles that stand for the darkest and the brightest intensity of a picture. On
 # the scale of the levels, pictures all below the one or above the other are unusual.
@@ -37,6 +36,9 @@ _SMALLEST = 0.7
 _CORE = 0.5
 # How far it grows: of prepared pictures.
 _GROUND = 38
+# Two objects with a shallower valley between them are one: of domes, about the error of
+# the mean of rounded values.
+_VALLEY = 5
 # Of a mask in [0, 1], for the order in which objects claim pixels.
 _LEVELS = 255.0
 
@@ -96,8 +98,6 @@ def find_objects(
     """
     picture = prepare(pixels, settings, what=what)
     found = find_in_prepared(infer, picture, settings, shape, what=what)
-    if not len(found.probability):
-        _warn_of_other_numbers(pixels, settings, what)
     labels = _unbinned(found.labels, settings.binning, pixels.shape)
     return found._replace(labels=labels)
 
@@ -114,7 +114,9 @@ def find_in_prepared(
 
     An object belongs to the window whose cell holds its centre, so that objects that a
     window's border cuts are explained where they are whole. If two windows claim the
-    same pixels, the object nearer to the middle of its cell is kept.
+    same pixels, the object nearer to the middle of its cell is kept. Objects on the
+    same hill of what the model sees are one: the bound alone splits objects that the
+    decoder can't draw.
 
     Args:
       infer: the model.
@@ -127,16 +129,18 @@ def find_in_prepared(
       The objects; labels have the size of `picture`.
     """
     size = picture.shape
-    shown = padded(domed(picture, settings), shape)
+    domes = domed(picture, settings)
+    shown = padded(domes, shape)
     smallest, largest = settings.binned_sizes
     overlap = min(largest + 2 * _TOLERANCE, min(shape) / 2)
     grid = make_grid(shown.shape, shape, overlap=overlap)
     candidates: list[Candidate] = []
     missed: list[float] = []
     number, code_size = 0, 0
-    bar = tqdm(total=grid.num_windows, desc=what, delay=2.0, disable=None, leave=False)
+    wanted = _bright_places(shown, grid, _LEVELS * settings.min_contrast)
+    bar = tqdm(total=len(wanted), desc=what, delay=2.0, disable=None, leave=False)
     with bar:
-        for places, windows in _batches(shown, grid):
+        for places, windows in _batches(shown, grid, wanted):
             scenes = infer(windows)
             candidates += _candidates(
                 scenes,
@@ -151,6 +155,7 @@ def find_in_prepared(
     kept = _without_duplicates(candidates, size)
     kept = sorted(kept, key=lambda one: one.centre)
     labels = flood(_cores(kept, size), picture, above=_GROUND)
+    labels = joined(labels, domes, depth=_VALLEY)[labels]
     labels, kept = _large_ones(labels, kept, _SMALLEST * smallest**2)
     interval = count_interval(
         np.array([one.probability for one in kept]), np.array(missed)
@@ -167,31 +172,53 @@ def find_in_prepared(
     )
 
 
-def _warn_of_other_numbers(
-    pixels: np.ndarray, settings: PictureConfig, what: str
-) -> None:
-    """Such as 12 bits in a file of 16, or 0 to 255 as float: nothing is found then."""
+def other_numbers(pixels: np.ndarray, settings: PictureConfig) -> str | None:
+    """A warning of a picture in which nothing is found, if its numbers may be why.
+
+    Such as 12 bits in a file of 16, or 0 to 255 as floating-point numbers.
+
+    Args:
+      pixels: [H, W], as `read_pixels` gives them.
+      settings: of the model's run.
+    """
     assert settings.levels is not None, "measured before it is used"
     low, high = settings.levels
     extremes = np.array(np.percentile(pixels, _EXTREMES), pixels.dtype)
     dark, bright = (shares(extremes) - low) / (high - low)
-    if dark > _BRIGHT or bright < _DARK:
-        _LOG.warning(
-            "%s: no object is found. Its intensities go from %.2g to %.2g, where 0 and "
-            "1 are the `levels` of the model. If they are of another type or range of "
-            "numbers than the training pictures, convert them.",
-            what,
-            dark,
-            bright,
-        )
+    if dark <= _BRIGHT and bright >= _DARK:
+        return None
+    return (
+        f"no object is found. Its intensities go from {dark:.2g} to {bright:.2g}, "
+        "where 0 and 1 are the `levels` of the model. If they are of another type or "
+        "range of numbers than the training pictures, convert them."
+    )
+
+
+def _bright_places(
+    picture: np.ndarray, grid: Grid, least: float
+) -> list[tuple[int, int]]:
+    """The windows whose cells hold a pixel of at least the light of an object.
+
+    Where the cell is darker, no object has its centre. At least one window, which says
+    how many numbers a code has.
+    """
+    rows, columns = (
+        [
+            slice(max(int(first - _TOLERANCE), 0), int(last + _TOLERANCE) + 1)
+            for first, last in axis.cells
+        ]
+        for axis in (grid.rows, grid.columns)
+    )
+    places = list(grid.places())
+    bright = [(i, j) for i, j in places if picture[rows[i], columns[j]].max() >= least]
+    return bright or places[:1]
 
 
 def _batches(
-    picture: np.ndarray, grid: Grid
+    picture: np.ndarray, grid: Grid, places: list[tuple[int, int]]
 ) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
     """Windows and their places, `_BATCH` at a time."""
     height, width = grid.shape
-    places = list(grid.places())
     for first in range(0, len(places), _BATCH):
         batch = places[first : first + _BATCH]
         windows = np.empty((len(batch), height, width, 1), np.uint8)
@@ -351,18 +378,13 @@ def _large_ones(
     Args:
       labels: [H, W], of all objects.
       kept: the objects.
-      least: area of an object; half of it at the picture's border, which cuts objects.
+      least: area of an object.
 
     Returns:
       [H, W] int32 labels without gaps, and the objects with these labels.
     """
     areas = np.bincount(labels.ravel(), minlength=len(kept) + 1)
-    at_border = np.unique(
-        np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    )
-    needed = np.full(len(kept) + 1, least)
-    needed[at_border] = least / 2.0
-    stays = areas >= np.maximum(needed, 1.0)
+    stays = areas >= max(least, 1.0)
     stays[0] = False
     renumbered = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
     return renumbered[labels], [

@@ -40,8 +40,13 @@ _OVERLAY, _ANSWER = "{}.png", "{}.json"
 _PARTS = (_LABELS, _ROIS, _OVERLAY, _ANSWER)
 # Answers of pictures of these names would be files of all pictures.
 _TAKEN = ("results", "coco")
-# Raised when files change, so that those of two versions are not mixed.
-_FORMAT = {"results_format": 1}
+# Raised when files or what is found change, so that two versions are not mixed.
+_FORMAT = {"results_format": 2}
+# What differs, of settings whose values tell a reader nothing.
+_IN_WORDS = {
+    "results_format": "of another version of air_tf",
+    "model": "of another model file",
+}
 
 
 class ResultsFolder:
@@ -212,8 +217,9 @@ def _key(image: str | os.PathLike) -> str:
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The first setting that differs; one of them does."""
+    """The first setting that differs, in words; one of them does."""
     for name in [*wanted, *found]:
         if found.get(name) != wanted.get(name):
-            return f"{name}: {found.get(name)}, now {wanted.get(name)}"
+            words = f"{name}: {found.get(name)}, now {wanted.get(name)}"
+            return _IN_WORDS.get(name, words)
     raise ValueError("expected a difference")

@@ -44,6 +44,9 @@ class Counter(Protocol):
     def save(self, path: str | os.PathLike) -> None:
         """Writes a folder."""
 
+    def load(self, path: str | os.PathLike) -> "Counter":
+        """Reads what `save` wrote."""
+
 
 class Row(NamedTuple):
     """A method, and what it reaches on the test pictures."""
@@ -92,7 +95,8 @@ def compare_pictures(
 
     Classical methods are tuned on labels of training pictures; a counter learns from
     all training pictures without labels. Resumes: a method whose files are in the
-    folder is not run again.
+    folder is not run again. Without NAME.json, a counter that is trained finds the
+    objects again.
 
     Args:
       dataset: one of `REAL_PICTURES`, optionally with a configuration.
@@ -172,15 +176,22 @@ def _run_counter(
     test: Pictures,
     run: pathlib.Path,
 ) -> tuple[Found, dict[str, Any]]:
-    """Trains a counter on all training pictures without labels, and applies it."""
+    """Trains a counter on all training pictures without labels, and applies it.
+
+    One that is in the folder `run` is not trained again.
+    """
     counter = new_counter(seed)
+    trained = run.with_name(f"{run.name}-training.json")  # written when it is saved
+    if trained.exists():
+        return find_all(counter.load(run).segment, test.images), read_json(trained)
     start = time.perf_counter()
     counter.fit(list(train.images))
-    seconds = time.perf_counter() - start
+    details = {"training_seconds": time.perf_counter() - start}
     if run.exists():  # of a command that was interrupted
         shutil.rmtree(run)
     counter.save(run)
-    return find_all(counter.segment, test.images), {"training_seconds": seconds}
+    write_json(trained, details)
+    return find_all(counter.segment, test.images), details
 
 
 def _require_same(folder: pathlib.Path, settings: dict[str, Any]) -> None:
