@@ -1,10 +1,12 @@
 """Runs the programs in `scripts/`, each in a process of its own.
 
 Importing TensorFlow takes most of the time of a short program. Here one process has
-imported it, and a fork of that process runs the program, as `python PROGRAM.py` would:
-with its own arguments, folder, output, errors and exit status.
+imported it and what programs use, and a fork of that process runs the program, as
+`python PROGRAM.py` would: with its own arguments, folder, output, errors and exit
+status.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -55,8 +57,11 @@ def crash(*_):
 
 
 def _serve():
-    import keras  # noqa: F401  # with TensorFlow
+    # Imports nearly all. It computes nothing: a fork can't use TensorFlow's threads.
+    import air_tf.training.train  # noqa: F401
 
+    # A fork that ends looks through all objects, and so would copy all memory.
+    gc.freeze()
     for line in sys.stdin:
         job = json.loads(line)
         number = os.fork()

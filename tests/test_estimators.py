@@ -367,8 +367,9 @@ def test_a_step_of_training_moves_all_weights(
     trainer.compile(
         optimizer=make_optimizer(config),
         jit_compile=jit_compile,
-        # Each objective is traced once, with the form whose graph is smaller.
-        run_eagerly=inference == "difference" and not jit_compile,
+        # Each objective is traced once: for XLA, or with the form of the smaller graph.
+        run_eagerly=not jit_compile
+        and (inference == "difference" or objective in ("enumeration", "nvil")),
     )
     before = [w.numpy() for w in air.trainable_variables]
     batches = tf.data.Dataset.from_tensors(images).repeat(2)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air_tf.deployment import check_export as check_export_module
 from air_tf.deployment import export as export_module
 from air_tf.deployment import serving_config
 from air_tf.deployment.check_export import (
@@ -175,8 +176,9 @@ def test_a_good_export_passes_every_check(exported):
         assert any(name.startswith(f"Keras and {runtime}:") for name in names)
 
 
-def test_a_damaged_export_fails(copied):
+def test_a_damaged_export_fails(copied, monkeypatch):
     """Weights of another model, no warm-up, and settings that do not parse."""
+    monkeypatch.setattr(check_export_module, "_NUM_IMAGES", 70)
     run = exported_run(copied / "1")
     air = run.load_model()
     rng = np.random.default_rng(0)
