@@ -16,10 +16,12 @@ from air_tf.config import DataConfig, PictureConfig, RunConfig, TrainingConfig
 from air_tf.data.picture_files import read_pixels
 from air_tf.data.picture_windows import PictureSet, WindowSampler
 from air_tf.deployment.answers import pictures_from_json
+from air_tf.deployment.check_export import check_export, format_table
 from air_tf.deployment.client import Client
 from air_tf.deployment.convert import to_tflite
 from air_tf.deployment.demo import make_demo
 from air_tf.deployment.edge import Conversion, EdgeModel
+from air_tf.deployment.export import export
 from air_tf.deployment.session import ServedModel
 from air_tf.deployment.signatures import ServingModule
 from air_tf.errors import InputError
@@ -167,6 +169,13 @@ def test_servers_and_devices_see_the_same_in_windows(run, tmp_path):
     device = EdgeModel(tmp_path / "a.tflite")
     assert device.conversion.pictures == settings
     _assert_same(device.infer(windows), wanted)
+
+
+def test_an_export_passes_its_checks(run, tmp_path):
+    export(run, tmp_path / "exports")
+    checks = list(check_export(tmp_path / "exports"))
+    assert all(check.passed for check in checks), format_table(checks)
+    assert any("serve_image_bytes" in check.name for check in checks)
 
 
 def _assert_same(found, wanted):
