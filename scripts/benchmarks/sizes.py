@@ -15,7 +15,7 @@ from air_tf.runs import RunDir
 from benchmarks.tables import markdown_table
 
 _SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)
-_NUM_SCENES = 1000
+_NUM_SCENES = 300
 
 
 def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any]:
