@@ -79,12 +79,8 @@ def format_sizes(results: dict[str, Any]) -> str:
     """A Markdown table of what `benchmark_sizes` returned."""
     sizes = results["sizes"]
     counts = next(iter(sizes.values()))["by_count"]
-    headers = [
-        "size",
-        "height in pixels",
-        "count accuracy",
-        *(f"of {n}" for n in counts),
-    ]
+    headers = ["size", "height in pixels", "count accuracy"]
+    headers += [f"of {n} objects" for n in counts]
     rows = [
         [
             f"{size:g}",
