@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from air_tf.inference.editing import SceneEditor as SceneEditor
     from air_tf.model.air import AIR as AIR
     from air_tf.model.air3d import AIR3D as AIR3D
+    from air_tf.pretrained import list_pretrained as list_pretrained
     from air_tf.runs import load_model as load_model
     from air_tf.structs import AIROutput as AIROutput
     from air_tf.structs import PictureObjects as PictureObjects
@@ -50,6 +51,7 @@ _HOMES = {
     "Scenes3D": "air_tf.structs",
     "Tabletop": "air_tf.config.tabletop",
     "TrainingConfig": "air_tf.config",
+    "list_pretrained": "air_tf.pretrained",
     "load_model": "air_tf.runs",
 }
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from air_tf.config import PictureConfig
+from air_tf.config.checks import one_of
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
+from air_tf.pretrained import list_pretrained
 from air_tf.xla_cache import kept_compilations
 
 # Flags of earlier versions, with their new names.
@@ -27,7 +29,12 @@ def define_data_dir() -> None:
 
 
 def define_model_dir() -> None:
-    flags.DEFINE_string("model_dir", None, "Folder of a run, written by train.py.")
+    flags.DEFINE_string(
+        "model_dir",
+        None,
+        "Folder of a run, written by train.py; or a model that comes with air_tf: "
+        f"{one_of(list_pretrained())}.",
+    )
 
 
 def define_run_to_use() -> None:
@@ -100,7 +107,7 @@ def given_pictures(settings: PictureConfig | None) -> PictureConfig | None:
 
 def check_run_to_use() -> None:
     """Checks the flags of `define_run_to_use`; raises InputError."""
-    require("model_dir", "the folder of a run")
+    require("model_dir", "the folder of a run, or a model that comes with air_tf")
     steps = flags.FLAGS.max_objects
     if steps is not None and not 1 <= steps <= MAX_OBJECTS:
         expected = f"expected 1 to {MAX_OBJECTS}"

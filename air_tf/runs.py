@@ -25,6 +25,7 @@ from typing import Any
 import keras
 
 from air_tf.config import AIR3DConfig, RunConfig, differing_settings
+from air_tf.config.checks import one_of
 from air_tf.config.upgrade import VERSION, version_of
 from air_tf.data import sources
 from air_tf.errors import InputError
@@ -32,6 +33,7 @@ from air_tf.files import as_read_from_json, read_json, reading, replacing, write
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.saving import read_model
+from air_tf.pretrained import folder_of, is_pretrained, list_pretrained
 from air_tf.structs import ImageSet
 
 _PACKAGES = ("air_tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
@@ -45,11 +47,15 @@ class RunDir:
     """The paths of a run's files, and functions that read and write them.
 
     Args:
-      path: the folder.
+      path: the folder; or the name of a model that comes with the package, see
+        `air_tf.pretrained`.
+
+    Raises:
+      InputError: for a name that there is no model of.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        self.path = folder_of(path) if is_pretrained(path) else pathlib.Path(path)
         self.config_file = self.path / "config.json"
         self.metrics_csv = self.path / "metrics.csv"
         self.metrics_json = self.path / "metrics.json"
@@ -169,7 +175,8 @@ class RunDir:
             found = self.config_file.is_file()
         if not found:
             raise InputError(
-                f"{self.path} holds no config.json; expected the folder of a run",
+                f"{self.path} holds no config.json; expected the folder of a run, or "
+                f"{one_of(list_pretrained())}",
                 field=_FIELD,
             )
         return read_json(self.config_file)
@@ -328,13 +335,12 @@ def load_model(path: str | os.PathLike) -> AIR | AIR3D:
     """The trained model of a run.
 
     Args:
-      path: the folder of a run, or its model.keras.
+      path: the folder of a run, or its model.keras; or the name of a model that comes
+        with the package, such as "pretrained:default", see `list_pretrained`.
 
     Raises:
       InputError: if there is no model, or it can't be read.
     """
     with reading(path):
-        is_run = pathlib.Path(path).is_dir()
-    if is_run:
-        return RunDir(path).load_model()
-    return read_model(path)
+        is_file = pathlib.Path(path).is_file()
+    return read_model(path) if is_file else RunDir(path).load_model()

@@ -4,14 +4,13 @@
     python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
     python scripts/benchmark.py --step    (or --scaling)
     python scripts/benchmark.py --serving --export_dir=exports/air
-    python scripts/benchmark.py --edge --model_dir=runs/mnist    (or --explanations)
+    python scripts/benchmark.py --edge --model_dir=RUN  (or --explanations, --sizes)
 
---reliability trains with seeds 0, 1, ...; --objectives does so with every objective,
-and measures gradient variances. Both resume. Run nothing else meanwhile, for the times.
+--reliability trains with seeds 0, 1, ...; --objectives does so with all, and measures
+gradient variances. Both resume. Run nothing else meanwhile, for the times.
 """
 
 import importlib
-from typing import Any
 
 from absl import flags
 
@@ -25,6 +24,7 @@ _MODES = {
     "serving": "Load-test an exported model.",
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
+    "sizes": "Measure counts of digits of other sizes.",
 }
 
 run_flags.define_run_flags()
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 
         require_serving_api()
         _print("serving_load", mode, flags.FLAGS.export_dir)
-    elif mode in ("edge", "explanations"):
+    elif mode in ("edge", "explanations", "sizes"):
         cli.require("model_dir", "the folder of a run")
         from air_tf.runs import RunDir
 
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
         _train(mode)
 
 
-def _print(module: str, name: str, *args: Any, **kwargs: Any) -> None:
+def _print(module: str, name: str, *args: object, **kwargs: object) -> None:
     found = importlib.import_module(f"benchmarks.{module}")
     result = getattr(found, f"benchmark_{name}")(*args, **kwargs)
     print(getattr(found, f"format_{name}")(result))

@@ -229,7 +229,7 @@ def pools(tmp_path_factory):
     """Digits for the scenes of each split."""
     from air_tf.data.multi_digits import Builder
 
-    return Builder(data_dir=tmp_path_factory.mktemp("data"))._object_pools()
+    return Builder(data_dir=tmp_path_factory.mktemp("data")).object_pools()
 
 
 def _scenes(pool, split, num):

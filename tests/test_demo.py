@@ -369,17 +369,18 @@ def _until(browser, holds):
 
 
 def test_size_of_drawings(fresh, made, held_out_scenes):
-    """A frame shows the usual size; larger strokes are noticed."""
+    """Frames show a small and a large size; larger strokes are noticed."""
     from selenium.webdriver.common.by import By
 
-    size = made[0].settings["objectSize"]
+    sizes = made[0].settings["objectSizes"]
     boxes = made[2].infer(held_out_scenes[0][:200])
     boxes = boxes.boxes[boxes.presence == 1]
     heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     # Of other held-out scenes.
-    np.testing.assert_allclose(size, [np.median(heights), np.median(widths)], atol=0.05)
-    (frame,) = _frames(fresh, "#guide")
-    np.testing.assert_allclose(frame[2:], size, atol=0.01)
+    wanted = np.quantile([heights, widths], [0.05, 0.5, 0.95], axis=1)
+    np.testing.assert_allclose(sizes, wanted, atol=0.05)
+    small, large = (frame[2:] for frame in _frames(fresh, "#guide span"))
+    np.testing.assert_allclose([small, large], [sizes[0], sizes[2]], atol=0.01)
     large = fresh.find_element(By.ID, "large")
     _draw(fresh, _ONE)
     assert not large.is_displayed()

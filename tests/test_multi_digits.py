@@ -30,7 +30,7 @@ class MultiDigitsTest(tfds.testing.DatasetBuilderTestCase):
 
 
 def test_splits_come_from_disjoint_digits(tmp_path):
-    pools = Builder(data_dir=tmp_path)._object_pools()
+    pools = Builder(data_dir=tmp_path).object_pools()
     assert {split: len(pool.images) for split, pool in pools.items()} == {
         "train": 1397,
         "validation": 200,

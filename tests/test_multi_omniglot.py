@@ -95,7 +95,7 @@ def test_other_splits_are_refused(tmp_path):
     with mock.patch.object(module.tfds, "builder") as builder:
         builder.return_value.info.splits = {"small1": 0, "test": 0}
         with pytest.raises(InputError, match="holds the splits small1, test; expected"):
-            module.Builder(data_dir=tmp_path)._object_pools()
+            module.Builder(data_dir=tmp_path).object_pools()
 
 
 def test_the_default_has_up_to_three_characters():

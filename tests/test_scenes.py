@@ -79,6 +79,27 @@ def test_sizes_vary_as_asked(pool):
     np.testing.assert_allclose(half * 50, 16 / 2.6 + 1, atol=0.7)
 
 
+def test_sizes_within_a_range_are_even_in_the_logarithm():
+    """Squares of 14 pixels become 7 to 28: a quarter each up to 9.9, 14 and 19.8."""
+    squares = ObjectPool(np.full([1, 28, 28], 255, np.uint8), np.zeros(1, int))
+    config = SceneConfig(counts=(1,), shrink=(2.0, 0.0), enlarge=(0.5, 2.0))
+    boxes = np.concatenate([s.boxes for s in _scenes(squares, config, 1000)])
+    heights = np.round(50 * (boxes[:, 2] - boxes[:, 0]))
+    assert heights.min() == 7 and heights.max() == 27  # rounded down
+    found = [(heights < 14 * 2**power).mean() for power in (-0.5, 0.0, 0.5)]
+    np.testing.assert_allclose(found, [0.25, 0.5, 0.75], atol=0.05)
+
+
+def test_one_number_enlarges_all_objects(pool):
+    """As a smaller `shrink` does, and at no random number."""
+    shrunk = SceneConfig(counts=(2,), shrink=(1.5, 0.1))
+    enlarged = SceneConfig(counts=(2,), shrink=(3.0, 0.2), enlarge=(2.0, 2.0))
+    for one, other in zip(
+        _scenes(pool, shrunk, 20), _scenes(pool, enlarged, 20), strict=True
+    ):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
 def test_overlapping_scenes_follow_the_peers_rule(pool):
     config = SceneConfig(counts=(2,), overlap=True)
     touching = 0
@@ -246,6 +267,8 @@ def test_too_many_objects_for_the_canvas(pool):
         ("shrink", (0.0, 0.1)),
         ("shrink", (1.3, -0.1)),
         ("shrink", 1.3),
+        ("enlarge", (2.0, 0.5)),
+        ("enlarge", (0.0, 1.0)),
         ("min_shrink", 0.0),
         ("grid", 1.5),
         ("grid_spacing", 0),

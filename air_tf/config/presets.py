@@ -97,6 +97,18 @@ _SAME = "The same settings as sprites_plain, on "
 
 PRESETS = {
     "default": Preset(RunConfig(), "The defaults, on scikit-learn's digits."),
+    "digits_any_size": Preset(
+        _dataset(
+            "multi_digits/0-2_any_size",
+            where_prior_loc=(0.4, 0.0, 0.0),
+            where_prior_scale=(0.2, 0.5, 0.5),
+            inference=DifferenceConfig(cell_patch=20),
+            likelihood_scale=0.2,
+        ),
+        "Digits of half to twice the usual size, as people draw them: windows of more "
+        "sizes, patches around cells that hold a large digit, and a smaller sigma, so "
+        "that small digits are worth their cost.",
+    ),
     "mnist": Preset(_dataset("multi_mnist"), "The defaults, on MNIST's digits."),
     "mnist_overlap": Preset(
         _dataset("multi_mnist/0-2_overlap"),

@@ -36,6 +36,7 @@ def scene_configs(
         "0-3_overlap": {"counts": (0, 1, 2, 3), "overlap": True},
         "0-2_half_size": {"counts": (0, 1, 2), "shrink": _times(2, shrink)},
         "1_double_size": {"counts": (1,), "shrink": _times(0.5, shrink)},
+        "0-2_any_size": {"counts": (0, 1, 2), "enlarge": (0.5, 2.0)},
         "0-5_100x100": {"counts": (0, 1, 2, 3, 4, 5), "canvas_size": (100, 100)},
         "0-2_noisy": {"counts": (0, 1, 2), "pixel_range": (0.1, 0.9), "noise": 0.2},
         "0-2_grid": {"counts": (0, 1, 2), "grid": 0.4},
@@ -62,6 +63,8 @@ def _describe(scenes: SceneConfig) -> str:
         f"{may_overlap}. Their pictures are divided in size by "
         f"N({scenes.shrink[0]:g}, {scenes.shrink[1]:g})."
     )
+    if scenes.enlarge != SceneConfig.enlarge:
+        text += " They are then multiplied by {:g} to {:g}.".format(*scenes.enlarge)
     if scenes.grid:
         text += (
             f" On every {scenes.grid_spacing}th row and column, the first of each at "
@@ -84,7 +87,7 @@ class PoolBuilder(SceneBuilder):
     }
 
     @abc.abstractmethod
-    def _object_pools(self) -> dict[str, ObjectPool]:
+    def object_pools(self) -> dict[str, ObjectPool]:
         """The objects of each split; none is in two splits."""
 
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
@@ -101,5 +104,5 @@ class PoolBuilder(SceneBuilder):
                     split=SPLITS.index(split),
                 ),
             )
-            for split, pool in self._object_pools().items()
+            for split, pool in self.object_pools().items()
         }

@@ -119,6 +119,12 @@ def _draw_object(
     while True:
         index = rng.integers(len(pool.images))
         shrink = max(rng.normal(*config.shrink), config.min_shrink)
+        smallest, largest = config.enlarge
+        # Scenes of one size need no number, and are the same as without this setting.
+        if smallest < largest:
+            shrink /= np.exp(rng.uniform(np.log(smallest), np.log(largest)))
+        else:
+            shrink /= largest
         pixels = pool.images[index]
         if pool.all_orientations:
             pixels = np.rot90(pixels, int(rng.integers(4)))

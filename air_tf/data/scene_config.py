@@ -84,6 +84,11 @@ class SceneConfig(FlatConfig):
         "are divided by.",
     )
     min_shrink: float = setting(0.1, "Lower bound of that number.")
+    enlarge: tuple[float, float] = setting(
+        (1.0, 1.0),
+        "Smallest and largest number that they are then multiplied by; its logarithm "
+        "is uniformly distributed.",
+    )
     grid: float = setting(
         0.0,
         "If above 0, pixels on some rows and columns are made at least this bright, "
@@ -115,6 +120,12 @@ class SceneConfig(FlatConfig):
             "a mean above 0 and a standard deviation of at least 0",
         )
         checks.require_positive(self, "min_shrink")
+        checks.require(
+            _are_two_numbers(self.enlarge) and 0 < self.enlarge[0] <= self.enlarge[1],
+            self,
+            "enlarge",
+            "two numbers above 0, the smaller first",
+        )
         _require_within_one(self, "grid")
         checks.require_int(self, "grid_spacing", 1)
         _require_range(self, "pixel_range")

@@ -25,6 +25,8 @@ from air_tf.visualization.drawing import STEP_COLOURS
 PAGE_FORMATS = tuple(format for format in FORMATS if format != "int8")
 _NUM_SAMPLES = 12
 _NUM_MEASURED = 200
+# Sizes that the page shows: beyond them are a few objects that are cut off or merged.
+_QUANTILES = (0.05, 0.5, 0.95)
 
 
 def make_demo(
@@ -110,7 +112,7 @@ def of_model(
         "channels": channels,
         "maxObjects": model.max_objects,
         "format": model.conversion.format,
-        "objectSize": _usual_size(scenes.boxes[scenes.presence == 1]),
+        "objectSizes": _sizes(scenes.boxes[scenes.presence == 1]),
         "colours": STEP_COLOURS,
         # Light that others added is not read again.
         "readsDifference": isinstance(air.config.inference, DifferenceConfig)
@@ -132,12 +134,12 @@ def _of_all_counts(counts: np.ndarray) -> np.ndarray:
     return order[counts[order] > 0][:_NUM_SAMPLES]
 
 
-def _usual_size(boxes: np.ndarray) -> list[float] | None:
-    """Median height and width of boxes, [n, 4]; None if there are none."""
+def _sizes(boxes: np.ndarray) -> list[list[float]] | None:
+    """Height and width of a small, a usual and a large box of [n, 4]; None for none."""
     if not len(boxes):
         return None
-    sizes = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
-    return [round(float(size), 4) for size in sizes]
+    sizes = np.quantile(boxes[:, 2:] - boxes[:, :2], _QUANTILES, axis=0)
+    return np.round(sizes.astype(float), 4).tolist()
 
 
 def _to_uint8(images: np.ndarray) -> np.ndarray:

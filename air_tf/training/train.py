@@ -25,6 +25,7 @@ from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
+from air_tf.pretrained import is_pretrained
 from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
@@ -69,6 +70,12 @@ def train(
       RendererError: if a renderer's process ends and can't be started again.
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
+    if is_pretrained(model_dir):
+        raise InputError(
+            f"is {os.fspath(model_dir)}, which is trained already and stays as it is; "
+            "expected the folder of a run",
+            field="model_dir",
+        )
     run = RunDir(model_dir)
     fingerprint, sampler, held_out = None, None, None
     if config.pictures is not None:

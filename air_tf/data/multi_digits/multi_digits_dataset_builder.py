@@ -16,7 +16,7 @@ class Builder(PoolBuilder):
 
     BUILDER_CONFIGS = scene_configs({"train": 20000, "validation": 2000, "test": 5000})
 
-    def _object_pools(self) -> dict[str, ObjectPool]:
+    def object_pools(self) -> dict[str, ObjectPool]:
         # Imported here: it takes a second, and other datasets don't need it.
         from sklearn import datasets
 

@@ -20,7 +20,7 @@ class Builder(PoolBuilder):
     ORIGIN = origins.MNIST
     BUILDER_CONFIGS = scene_configs({"train": 60000, "validation": 5000, "test": 10000})
 
-    def _object_pools(self) -> dict[str, ObjectPool]:
+    def object_pools(self) -> dict[str, ObjectPool]:
         mnist = tfds.builder(self.ORIGIN.name, data_dir=self.data_dir_root)
         mnist.download_and_prepare()
         return {

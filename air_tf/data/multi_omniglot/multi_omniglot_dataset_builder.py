@@ -39,7 +39,7 @@ class Builder(PoolBuilder):
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {"label": tfds.features.ClassLabel(num_classes=_NUM_CHARACTERS)}
 
-    def _object_pools(self) -> dict[str, ObjectPool]:
+    def object_pools(self) -> dict[str, ObjectPool]:
         omniglot = tfds.builder(self.ORIGIN.name, data_dir=self.data_dir_root)
         omniglot.download_and_prepare()
         for splits in _SOURCE_SPLITS:

@@ -2,14 +2,14 @@
 
 import {Handles} from 'air/handles';
 import {Model} from 'air/model';
-import {isTooLarge, listen, paint, placeGuide} from 'air/paper';
+import {inPixels, isTooLarge, listen, paint, placeGuide} from 'air/paper';
 import {asInk, makeCanvas, read, readPicture, readStrip, show} from 'air/pixels';
 import {load, settings} from 'air/resources';
 import {canvasesByStep, count, duplicate, move, remove} from 'air/scene';
 import {objects, showBoxes, showProbabilities, showSteps} from 'air/view';
 
 const $ = id => document.getElementById(id);
-const {height, width, objectSize, maxObjects} = settings;
+const {height, width, objectSizes, maxObjects} = settings;
 const MIDDLE = [width / 2, height / 2];
 
 let model;
@@ -177,11 +177,9 @@ function prepareTools() {
   for (const stage of document.querySelectorAll('.stage.whole')) {
     stage.style.aspectRatio = `${width} / ${height}`;
   }
-  const largest = objectSize
-    ? Math.max(objectSize[0] * height, objectSize[1] * width)
-    : Math.min(height, width) / 3;
-  Object.assign($('brush'), {min: 1, max: Math.ceil(largest), step: 0.1});
-  $('brush').value = Math.max(1.6, 0.13 * largest); // as a pen draws digits
+  const usual = objectSizes ? inPixels(objectSizes[1]) : Math.min(height, width) / 3;
+  Object.assign($('brush'), {min: 1, max: Math.ceil(usual), step: 0.1});
+  $('brush').value = Math.max(1.6, 0.13 * usual); // as a pen draws digits
   $('ink').value = settings.ink;
   $('ink-label').hidden = !settings.choosesInk;
 }

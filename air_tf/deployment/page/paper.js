@@ -1,10 +1,14 @@
-// The drawing area: strokes over a picture, and a frame that shows the usual size.
+// The drawing area: strokes over a picture, and frames that show usual sizes.
 
 import {context} from 'air/pixels';
 import {settings} from 'air/resources';
 import {place} from 'air/view';
 
-const {height, width, objectSize} = settings;
+// Of a small, a usual and a large object, as shares of the canvas; or null.
+const {height, width, objectSizes} = settings;
+
+/** The larger side of a size. */
+export const inPixels = ([h, w]) => Math.max(h * height, w * width);
 
 // Passes of a brush with a soft edge: change of its width in pixels, and opacity.
 const PASSES = [[1.2, 0.29], [0, 0.58], [-1, 0.9]];
@@ -32,12 +36,12 @@ export function paint(canvas, picture, strokes) {
 
 /** Whether a stroke is much larger than the objects of the held-out scenes. */
 export function isTooLarge({points}) {
-  if (!objectSize) return false;
+  if (!objectSizes) return false;
   const [w, h] = [0, 1].map(axis => {
     const places = points.map(point => point[axis]);
     return Math.max(...places) - Math.min(...places);
   });
-  return Math.max(w, h) > 1.5 * Math.max(objectSize[0] * height, objectSize[1] * width);
+  return Math.max(w, h) > 1.2 * inPixels(objectSizes[2]);
 }
 
 /**
@@ -73,10 +77,12 @@ export function listen(canvas, {onStart, onMove, onHover}) {
   canvas.addEventListener('pointerleave', () => onHover(null));
 }
 
-/** Places the frame of the usual size around a point in pixels; hides it for null. */
-export function placeGuide(frame, point) {
-  frame.hidden = !objectSize || !point;
-  if (frame.hidden) return;
-  const [h, w] = objectSize, x = point[0] / width, y = point[1] / height;
-  place(frame, y - h / 2, x - w / 2, y + h / 2, x + w / 2);
+/** Places both frames around a point in pixels; hides them for null. */
+export function placeGuide(layer, point) {
+  layer.hidden = !objectSizes || !point;
+  if (layer.hidden) return;
+  const x = point[0] / width, y = point[1] / height;
+  [objectSizes[0], objectSizes[2]].forEach(([h, w], i) =>
+    place(layer.children[i], y - h / 2, x - w / 2, y + h / 2, x + w / 2),
+  );
 }
