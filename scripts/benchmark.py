@@ -3,7 +3,8 @@
     python scripts/benchmark.py --reliability --preset=mnist --seeds=20 --output_dir=D
     python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
     python scripts/benchmark.py --step    (or --scaling)
-    python scripts/benchmark.py --serving --export_dir=exports/air
+    python scripts/benchmark.py --serving --export_dir=exports/air    (or --session)
+    python scripts/benchmark.py --beam --export_dir=exports/air --num_images=100000
     python scripts/benchmark.py --edge --model_dir=runs/mnist    (or --explanations)
 
 --reliability trains with seeds 0, 1, ...; --objectives does so with every objective,
@@ -16,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from air_tf import InputError, cli, run_flags
+from air_tf.extras import require_extra
 
 _MODES = {
     "reliability": "Train with many seeds.",
@@ -23,9 +25,14 @@ _MODES = {
     "step": "Time the training step.",
     "scaling": "Time the training step on larger canvases and with other T.",
     "serving": "Load-test an exported model.",
+    "session": "Time an exported model without a server, by the size of calls.",
+    "beam": "Compare a pipeline of Beam with an exported model alone.",
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
 }
+# Those that are not called MODE_speed.
+_MODULES = {"scaling": "step_scaling", "serving": "serving_load"}
+_MODULES["explanations"] = "explanations"
 
 run_flags.define_run_flags()
 cli.define_model_dir()
@@ -37,7 +44,8 @@ for mode, text in _MODES.items():
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train, from 0 on.", lower_bound=1)
 flags.DEFINE_float("success_accuracy", 0.99, "What a seed must reach.", 0.0, 1.0)
 flags.DEFINE_string("output_dir", None, "Folder for runs and results of training.")
-flags.DEFINE_string("export_dir", None, "Folder that export.py wrote, for --serving.")
+flags.DEFINE_string("export_dir", None, "Folder that export.py wrote.")
+flags.DEFINE_integer("num_images", 10_000, "Images for --beam.", lower_bound=1)
 
 
 # TensorFlow is imported below, so that --help and bad flags do not wait for it.
@@ -48,31 +56,36 @@ def main(argv: list[str]) -> None:
         modes, found = "`, `".join(_MODES), " and ".join(chosen) or "none"
         raise InputError(f"expected one of `{modes}`; found {found}")
     mode = chosen[0]
-    if mode == "serving":
+    if mode in ("serving", "session", "beam"):
         cli.require("export_dir", "a folder of export.py")
-        from air_tf.deployment.serving_config import require_serving_api
+        given = [flags.FLAGS.export_dir]
+        if mode == "serving":
+            from air_tf.deployment.serving_config import require_serving_api
 
-        require_serving_api()
-        _print("serving_load", mode, flags.FLAGS.export_dir)
+            require_serving_api()
+        elif mode == "beam":
+            require_extra("scale")
+            given.append(flags.FLAGS.num_images)
+        _print(mode, *given)
     elif mode in ("edge", "explanations"):
         cli.require("model_dir", "the folder of a run")
         from air_tf.runs import RunDir
 
         names = ("dataset", "max_objects") if mode == "explanations" else ()
         options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
-        module = {"edge": "edge_speed"}.get(mode, mode)
-        _print(module, mode, RunDir(flags.FLAGS.model_dir), **options)
+        _print(mode, RunDir(flags.FLAGS.model_dir), **options)
     elif mode in ("step", "scaling"):
-        module = {"step": "step_speed", "scaling": "step_scaling"}[mode]
-        _print(module, mode, run_flags.run_config())
+        _print(mode, run_flags.run_config())
     else:
         _train(mode)
 
 
-def _print(module: str, name: str, *args: Any, **kwargs: Any) -> None:
-    found = importlib.import_module(f"benchmarks.{module}")
-    result = getattr(found, f"benchmark_{name}")(*args, **kwargs)
-    print(getattr(found, f"format_{name}")(result))
+def _print(mode: str, *args: Any, **kwargs: Any) -> None:
+    module = importlib.import_module(
+        f"benchmarks.{_MODULES.get(mode, mode + '_speed')}"
+    )
+    result = getattr(module, f"benchmark_{mode}")(*args, **kwargs)
+    print(getattr(module, f"format_{mode}")(result))
 
 
 def _train(mode: str) -> None:

@@ -1,6 +1,6 @@
 """The number of objects of a picture, from probabilities of single objects."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,36 @@ _CERTAIN = 1e-6
 
 
 class CountInterval(NamedTuple):
-    """What is known of a number of objects."""
+    """What is known of a number of objects, or of several: arrays then."""
 
-    low: int
-    high: int
-    probability: float  # of the number that was found
+    low: Any
+    high: Any
+    probability: Any  # of the number that was found
+
+
+def interval_of(probs: np.ndarray, number: np.ndarray) -> CountInterval:
+    """The interval of known distributions.
+
+    Args:
+      probs: [N, K + 1], of 0 to K objects.
+      number: [N], how many were found.
+
+    Returns:
+      Arrays [N]: the interval that holds at least 90 % of the probability, 5 % at most
+      beyond each end. It holds `number`, too.
+    """
+    tail = (1.0 - _INTERVAL) / 2.0
+    total = np.cumsum(probs, axis=1)
+    most = probs.shape[1] - 1
+    low = (total <= tail).sum(axis=1)
+    high = np.minimum((total < 1.0 - tail).sum(axis=1), most)
+    known = (number >= 0) & (number <= most)
+    chosen = probs[np.arange(len(probs)), np.clip(number, 0, most)]
+    return CountInterval(
+        np.minimum(low, number),
+        np.maximum(high, number),
+        np.where(known, chosen, 0.0),
+    )
 
 
 def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
@@ -38,14 +63,9 @@ def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
         probs = np.append(probs, 0.0)
         probs[1:] += event * (probs[:-1] - probs[1:])
         probs[0] *= 1.0 - event
-    tail = (1.0 - _INTERVAL) / 2.0
-    total = np.cumsum(probs)
-    low = certain + int(np.searchsorted(total, tail, side="right"))
-    last = int(np.searchsorted(total, 1.0 - tail))
-    high = certain + min(last, len(probs) - 1)
-    index = number - certain
+    low, high, probability = interval_of(
+        probs[np.newaxis], np.array([number - certain])
+    )
     return CountInterval(
-        min(low, number),
-        max(high, number),
-        float(probs[index]) if 0 <= index < len(probs) else 0.0,
+        certain + int(low[0]), certain + int(high[0]), float(probability[0])
     )
