@@ -9,6 +9,7 @@ _MODULES = {
     "pictures": ("pandas", "skimage", "tifffile"),
     "imagej": ("roifile",),
     "scale": ("apache_beam",),
+    "serving": ("tensorflow_serving",),
 }
 
 

@@ -3,12 +3,10 @@
     python scripts/benchmark.py --reliability --preset=mnist --seeds=20 --output_dir=D
     python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
     python scripts/benchmark.py --step    (or --scaling)
-    python scripts/benchmark.py --serving --export_dir=exports/air    (or --session)
-    python scripts/benchmark.py --beam --export_dir=exports/air --num_images=100000
+    python scripts/benchmark.py --session --export_dir=exports/air  (--serving, --beam)
     python scripts/benchmark.py --edge --model_dir=runs/mnist    (or --explanations)
 
---reliability trains with seeds 0, 1, ...; --objectives does so with every objective,
-and measures gradient variances. Both resume. Run nothing else meanwhile, for the times.
+--reliability and --objectives resume. Run nothing else meanwhile, for the times.
 """
 
 import importlib
@@ -21,7 +19,7 @@ from air_tf.extras import require_extra
 
 _MODES = {
     "reliability": "Train with many seeds.",
-    "objectives": "Train with every objective.",
+    "objectives": "Train with every objective, and measure gradient variances.",
     "step": "Time the training step.",
     "scaling": "Time the training step on larger canvases and with other T.",
     "serving": "Load-test an exported model.",
@@ -30,10 +28,15 @@ _MODES = {
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
 }
-# Those that are not called MODE_speed.
-_MODULES = {"scaling": "step_scaling", "serving": "serving_load"}
-_MODULES["explanations"] = "explanations"
-
+# Those that are not called benchmarks.MODE_speed and benchmark_MODE.
+_MODULES = {
+    "reliability": "studies.reliability",
+    "objectives": "studies.objectives",
+    "scaling": "benchmarks.step_scaling",
+    "serving": "benchmarks.serving_load",
+    "explanations": "benchmarks.explanations",
+}
+_FUNCTIONS = {"reliability": "measure", "objectives": "compare"}
 run_flags.define_run_flags()
 cli.define_model_dir()
 cli.define_data_dir()
@@ -51,22 +54,15 @@ flags.DEFINE_integer("num_images", 10_000, "Images for --beam.", lower_bound=1)
 # TensorFlow is imported below, so that --help and bad flags do not wait for it.
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    chosen = [mode for mode in _MODES if flags.FLAGS[mode].value]
-    if len(chosen) != 1:
-        modes, found = "`, `".join(_MODES), " and ".join(chosen) or "none"
+    mode, *others = [mode for mode in _MODES if flags.FLAGS[mode].value] or ["none"]
+    if others or mode == "none":
+        modes, found = "`, `".join(_MODES), " and ".join((mode, *others))
         raise InputError(f"expected one of `{modes}`; found {found}")
-    mode = chosen[0]
     if mode in ("serving", "session", "beam"):
         cli.require("export_dir", "a folder of export.py")
-        given = [flags.FLAGS.export_dir]
-        if mode == "serving":
-            from air_tf.deployment.serving_config import require_serving_api
-
-            require_serving_api()
-        elif mode == "beam":
-            require_extra("scale")
-            given.append(flags.FLAGS.num_images)
-        _print(mode, *given)
+        require_extra("scale" if mode == "beam" else "serving")
+        numbers = [flags.FLAGS.num_images] if mode == "beam" else []
+        _print(mode, flags.FLAGS.export_dir, *numbers)
     elif mode in ("edge", "explanations"):
         cli.require("model_dir", "the folder of a run")
         from air_tf.runs import RunDir
@@ -81,11 +77,9 @@ def main(argv: list[str]) -> None:
 
 
 def _print(mode: str, *args: Any, **kwargs: Any) -> None:
-    module = importlib.import_module(
-        f"benchmarks.{_MODULES.get(mode, mode + '_speed')}"
-    )
-    result = getattr(module, f"benchmark_{mode}")(*args, **kwargs)
-    print(getattr(module, f"format_{mode}")(result))
+    module = importlib.import_module(_MODULES.get(mode, f"benchmarks.{mode}_speed"))
+    measure = getattr(module, _FUNCTIONS.get(mode, f"benchmark_{mode}"))
+    print(getattr(module, f"format_{mode}")(measure(*args, **kwargs)))
 
 
 def _train(mode: str) -> None:
@@ -95,17 +89,10 @@ def _train(mode: str) -> None:
     if mode == "objectives" and flags.FLAGS.objective is not None:
         raise InputError("is given; expected nothing, to train all", field="objective")
     cli.require("output_dir", "a folder for the runs and results")
-    given = (config, range(flags.FLAGS.seeds), flags.FLAGS.output_dir)
     options = {"data_dir": flags.FLAGS.data_dir}
-    if mode == "objectives":
-        from studies import objectives
-
-        print(objectives.format_objectives(objectives.compare(*given, **options)))
-    else:
-        from studies import reliability
-
+    if mode == "reliability":
         options["success"] = flags.FLAGS.success_accuracy
-        print(reliability.format_reliability(reliability.measure(*given, **options)))
+    _print(mode, config, range(flags.FLAGS.seeds), flags.FLAGS.output_dir, **options)
     print(f"Tables and pictures are in {flags.FLAGS.output_dir}")
 
 

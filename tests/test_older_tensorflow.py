@@ -36,18 +36,13 @@ print(tf.__version__)
 
 @pytest.fixture(scope="module")
 def older_python(tmp_path_factory):
-    """An environment with that TensorFlow; AIR_TF_TEST_OLDER_PYTHON names another."""
-    python = os.environ.get("AIR_TF_TEST_OLDER_PYTHON")
-    if python:
-        return python
+    """An environment with that TensorFlow alone."""
     folder = tmp_path_factory.mktemp("older")
     venv.create(folder)
     python = folder / "bin" / "python"
     command = [
         *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet"),
         *("--no-compile", f"tensorflow-cpu=={_VERSION}"),
-        # What the session and the settings need besides.
-        *("tqdm", "Pillow"),
     ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
