@@ -84,7 +84,7 @@ def folder(tmp_path_factory):
 def _run(export, patterns, output, *arguments, form="parquet"):
     options = pipeline_options("DirectRunner", arguments, field="runner")
     return predict(
-        export,
+        str(export),
         [str(one) for one in patterns],
         str(output),
         options=options,
