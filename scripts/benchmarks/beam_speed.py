@@ -28,8 +28,8 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.tables import markdown_table
 
 _DISTINCT = 1024  # images; the others repeat them
-_SIDE = 2048  # of a whole picture, in pixels
-_ROUNDS = 3
+_SIDE = 512  # of a whole picture, in pixels
+_FEW = 10  # images of calls that show what does not depend on the number
 _SECONDS = 1.0  # between two looks at the memory
 
 
@@ -39,7 +39,7 @@ def benchmark_beam(base: str | os.PathLike, num_images: int) -> dict[str, Any]:
     Of images, a pipeline with one worker reads as many PNG files; before and after it,
     the model alone takes as many images from the memory, 64 at a time. All in new
     processes with one thread each. Of pictures of any size, the parts of one picture of
-    2,048 x 2,048 pixels are timed, which is full of discs.
+    512 x 512 pixels are timed, which is full of discs.
 
     Args:
       base: the folder that export.py wrote.
@@ -47,8 +47,9 @@ def benchmark_beam(base: str | os.PathLike, num_images: int) -> dict[str, Any]:
 
     Returns:
       For images, "alone" (twice) and "beam": "seconds" of the clock and "cpu_seconds",
-      each with the start and without it, and "memory_mb" at each quarter. For pictures,
-      "parts": the seconds of the CPU of each; "windows" and "objects".
+      each of all and without what does not depend on the number of images, and
+      "memory_mb" at each quarter. For pictures, "parts": the seconds of the CPU of
+      each; "windows" and "objects".
 
     Raises:
       InputError: if there is no exported model.
@@ -75,34 +76,32 @@ def benchmark_beam(base: str | os.PathLike, num_images: int) -> dict[str, Any]:
 def _alone(version: str, folder: str, number: int) -> dict[str, Any]:
     images = np.load(pathlib.Path(folder, "images.npy"))
 
-    def run(started: Callable[[], None]) -> None:
+    def infer(count: int) -> None:
         model = ExportedModel(version)
-        batch = images[np.arange(MAX_BATCH_SIZE) % len(images)]
-        model.infer(batch)
-        started()
-        for start in range(0, number, MAX_BATCH_SIZE):
-            size = min(MAX_BATCH_SIZE, number - start)
+        for start in range(0, count, MAX_BATCH_SIZE):
+            size = min(MAX_BATCH_SIZE, count - start)
             model.infer(images[np.arange(start, start + size) % len(images)])
 
-    return _measured(run)
+    return _measured(infer, number)
 
 
 def _in_beam(version: str, folder: str, number: int) -> dict[str, Any]:
-    del number
-    options = pipeline_options(LOCAL, [], field="runner")
+    def run(count: int) -> None:
+        names = "0000000?.png" if count == _FEW else "*.png"
+        pattern = f"{folder}/pictures/{names}"
+        with tempfile.TemporaryDirectory() as output:
+            options = pipeline_options(LOCAL, [], field="runner")
+            predict(version, [pattern], f"{output}/out", options=options)
 
-    def run(started: Callable[[], None]) -> None:
-        ExportedModel(version)  # as the other, so that the same is left out
-        started()
-        output = str(pathlib.Path(folder, "out"))
-        predict(version, [f"{folder}/pictures/*.png"], output, options=options)
-
-    return _measured(run)
+    return _measured(run, number)
 
 
-def _measured(run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
-    """Times and memory of a call; what it does before it calls its argument is the
-    start."""
+def _measured(run: Callable[[int], None], number: int) -> dict[str, Any]:
+    """Calls `run` with a few images, again, and with all; times and memory of the last.
+
+    What the second call takes is a constant, and what the first takes beyond it is the
+    start of a process.
+    """
     memory: list[float] = []
     ended = threading.Event()
 
@@ -110,20 +109,19 @@ def _measured(run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
         while not ended.wait(_SECONDS):
             memory.append(_resident_mb())
 
-    begin = (time.perf_counter(), time.process_time())
-    after_start: list[tuple[float, float]] = []
-
-    def started() -> None:
-        after_start.append((time.perf_counter(), time.process_time()))
-        threading.Thread(target=watch, daemon=True).start()
-
-    run(started)
+    times = [(time.perf_counter(), time.process_time())]
+    for count in (_FEW, _FEW, number):
+        if count == number:
+            threading.Thread(target=watch, daemon=True).start()
+        run(count)
+        times.append((time.perf_counter(), time.process_time()))
     ended.set()
-    end = (time.perf_counter(), time.process_time())
+    first, second, last = np.diff(times, axis=0)
+    whole, without = last + (first - second), last - second
     quarters = [memory[len(memory) * k // 4 - 1] for k in (1, 2, 3, 4)]
     return {
-        "seconds": (end[0] - begin[0], end[0] - after_start[0][0]),
-        "cpu_seconds": (end[1] - begin[1], end[1] - after_start[0][1]),
+        "seconds": (whole[0], without[0]),
+        "cpu_seconds": (whole[1], without[1]),
         "memory_mb": quarters if memory else [],
     }
 
@@ -139,23 +137,24 @@ def _parts(version: pathlib.Path) -> dict[str, Any]:
     settings = model.pictures
     assert settings is not None, "a model of pictures"
     shape = model.image_shape[:2]
+    # The first calls trace and allocate.
+    model.infer(np.zeros((MAX_BATCH_SIZE, *shape, 1), np.uint8), with_masks=True)
     picture = _discs(settings.sizes)
-    windows: list[int] = []
-    of_model: list[float] = []
+    windows, of_model = 0, 0.0
+    parts: dict[str, float] = {}
 
     def infer(images: np.ndarray) -> Any:
+        nonlocal windows, of_model
         start = time.process_time()
         scenes = model.infer(images, with_masks=True)
-        of_model[-1] += time.process_time() - start
-        windows[-1] += len(images)
+        of_model += time.process_time() - start
+        windows += len(images)
         return scenes
 
-    rounds: dict[str, list[float]] = {}
-
-    def timed(name: str, call: Callable[[], Any]) -> Any:
+    def timed(name: str, call: Callable[..., Any], *args: Any) -> Any:
         start = time.process_time()
-        found = call()
-        rounds.setdefault(name, []).append(time.process_time() - start)
+        found = call(*args)
+        parts[name] = time.process_time() - start
         return found
 
     def ready(pixels: np.ndarray) -> None:
@@ -164,27 +163,15 @@ def _parts(version: pathlib.Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "picture.png")
         Image.fromarray(picture).save(file)
-        for _ in range(_ROUNDS):
-            windows.append(0)
-            of_model.append(0.0)
-            pixels = timed("decoding", lambda: read_pixels(file, settings))
-            timed("preparing", lambda pixels=pixels: ready(pixels))
-            found = timed(
-                "finding",
-                lambda pixels=pixels: find_objects(infer, pixels, settings, shape),
-            )
-            answer = timed(
-                "measuring",
-                lambda pixels=pixels, found=found: describe_picture(
-                    "picture", pixels, found
-                ),
-            )
-            timed("rows", lambda answer=answer: picture_rows("picture", answer))
-    parts = {name: statistics.median(found) for name, found in rounds.items()}
-    parts["model"] = statistics.median(of_model)
+        pixels = timed("decoding", read_pixels, file, settings)
+        timed("preparing", ready, pixels)
+        found = timed("merging", find_objects, infer, pixels, settings, shape)
+        answer = timed("measuring", describe_picture, "picture", pixels, found)
+        timed("rows", picture_rows, "picture", answer)
     # `find_objects` prepares the picture and calls the model, too.
-    parts["merging"] = parts.pop("finding") - parts["preparing"] - parts["model"]
-    return {"parts": parts, "windows": windows[0], "objects": len(found.probability)}
+    parts["merging"] -= parts["preparing"] + of_model
+    parts["model"] = of_model
+    return {"parts": parts, "windows": windows, "objects": len(found.probability)}
 
 
 def _discs(sizes: tuple[float, float]) -> np.ndarray:
@@ -207,9 +194,9 @@ def format_beam(results: dict[str, Any]) -> str:
     if "parts" in results:
         return _format_parts(results)
     number = results["images"]
-    headers = ["", "images/s", "after the start", "per CPU second", "after the start"]
-    runs = [*(("model alone", one) for one in results["alone"])]
-    runs.insert(1, ("Beam", results["beam"]))
+    headers = ["", "images/s", "without start", "for a CPU second", "without start"]
+    first, second = results["alone"]
+    runs = ("model alone", first), ("Beam", results["beam"]), ("model alone", second)
     rows = [
         [name, *(f"{number / s:.0f}" for s in (*one["seconds"], *one["cpu_seconds"]))]
         for name, one in runs
@@ -228,12 +215,14 @@ def format_beam(results: dict[str, Any]) -> str:
 
 def _format_parts(results: dict[str, Any]) -> str:
     parts, total = results["parts"], sum(results["parts"].values())
+    megapixels, windows = _SIDE**2 / 1e6, results["windows"]
     rows = [
-        [name, f"{seconds:.3f}", f"{seconds / total:.1%}"]
-        for name, seconds in sorted(parts.items(), key=lambda part: -part[1])
+        [name, f"{s:.3f}", f"{s / total:.1%}", f"{s / megapixels:.2f}"]
+        for name, s in sorted(parts.items(), key=lambda part: -part[1])
     ]
+    headers = ["part", "CPU seconds", "share", "for a megapixel"]
     return (
-        f"{markdown_table(['part', 'CPU seconds', 'share'], rows)}\n\nA picture of "
-        f"{_SIDE} x {_SIDE} pixels: {results['windows']} windows, "
-        f"{results['objects']} objects, {total:.2f} s of one core."
+        f"{markdown_table(headers, rows)}\n\nA picture of {_SIDE} x {_SIDE} pixels: "
+        f"{windows} windows, {1e3 * parts['model'] / windows:.2f} ms of the model for "
+        f"each, {results['objects']} objects, {total:.2f} s of one core."
     )
