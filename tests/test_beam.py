@@ -26,6 +26,7 @@ from air_tf.deployment.beam import rows
 from air_tf.deployment.beam.inputs import kind_of, require_matches
 from air_tf.deployment.beam.options import pipeline_options
 from air_tf.deployment.beam.predict import predict
+from benchmarks import beam_speed, session_speed
 
 _PICTURES = PictureConfig(
     object_size=(4, 8), min_contrast=0.0, levels=(0.0, 1.0), polarity="bright"
@@ -321,3 +322,66 @@ def test_bytes_are_read_as_files_are(tmp_path):
         np.testing.assert_array_equal(found, read_pixels(file, _PICTURES))
     with pytest.raises(InputError, match="a: can't be read"):
         decode_pixels(io.BytesIO(b"II*\0no").getvalue(), _PICTURES, what="a")
+
+
+def test_the_parts_of_a_picture_are_timed(of_pictures, monkeypatch):
+    """40 pixels: windows of 16 that overlap by 8, so 4 a side."""
+    monkeypatch.setattr(beam_speed, "_SIDE", 40)
+    results = beam_speed.benchmark_beam(of_pictures, 1)
+    assert results["windows"] == 16 and results["parts"]["model"] > 0
+    table = beam_speed.format_beam(results)
+    assert "40 x 40 pixels: 16 windows" in table
+    ms = 1e3 * results["parts"]["model"] / 16
+    assert f"{ms:.2f} ms of the model" in table
+
+
+def test_the_ratio_is_that_of_the_mean_of_both_runs_alone():
+    def run(whole, without):
+        times = (whole, without)
+        return {"seconds": times, "cpu_seconds": times, "memory_mb": [1, 2, 3, 4]}
+
+    results = {
+        "images": 100,
+        "alone": [run(10.0, 4.0), run(12.0, 6.0)],
+        "beam": run(20.0, 6.25),
+    }
+    table = beam_speed.format_beam(results)
+    (ratio,) = (line for line in table.splitlines() if "ratio" in line)
+    cells = [cell.strip() for cell in ratio.split("|")[2:6]]
+    assert cells == ["0.55", "0.80", "0.55", "0.80"]
+    assert "each quarter: 1, 2, 3, 4 MB" in table
+
+
+def test_the_session_alone_by_size(of_images, monkeypatch):
+    black = np.zeros((64, 16, 16, 1), np.uint8)
+    monkeypatch.setattr(session_speed, "sampled_images", lambda *given: black)
+    monkeypatch.setattr(session_speed, "_ROUNDS", 1)
+    monkeypatch.setattr(session_speed, "_IMAGES_PER_ROUND", 1)
+    assert list(session_speed.benchmark_session(of_images)) == [1, 2, 4, 8, 16, 32, 64]
+    table = session_speed.format_session({64: 32.0})
+    cells = [cell.strip() for cell in table.splitlines()[-1].split("|")[1:5]]
+    assert cells == ["64", "32.00", "0.50", "2000"]
+
+
+def test_the_program(programs, of_images, folder, tmp_path):
+    """Flags that it does not know go to Beam, if Beam knows them."""
+    given = (f"--model={of_images}", f"--input={folder}/0*.png", "--output=out")
+    for flags, text in (
+        (["--model=none", *given[1:]], "none: no such folder"),
+        (given[1:], "--model is missing"),
+        ([*given, "--ouput=x"], "--ouput is a flag of neither air_tf nor Beam"),
+        ([*given, "--format=csv"], "flag --format=csv"),
+    ):
+        result = programs.run("predict_beam", *flags, cwd=tmp_path)
+        assert result.returncode == 1, result.stdout
+        errors = [line for line in result.stderr.splitlines() if "error: " in line]
+        assert "Traceback" not in result.stderr and text in errors[-1]
+    flags = (*given, "--direct_num_workers=1", "--format=jsonl")
+    result = programs.run("predict_beam", *flags, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("10 pictures, ")
+    assert len(_read(tmp_path / "out", "counts")) == 10
+    result = programs.run(
+        "prepare_data", "--dataset=sprites", "--ouput=x", cwd=tmp_path
+    )
+    assert "argument '--ouput=x' is not a flag" in result.stderr
