@@ -108,14 +108,13 @@ class ReadChunks(beam.PTransform):
                 | f"{kind}: patterns" >> beam.Create(patterns)
                 | f"{kind}: match" >> fileio.MatchAll()
                 | f"{kind}: paths" >> beam.Map(lambda found: found.path)
-                # Also a barrier, so that workers share the files.
-                | f"{kind}: each once" >> beam.Distinct()
             )
+            # Both ways, each file once, and a barrier, so that workers share the files.
             if kind == "picture":
                 groups = paths | f"{kind}: group" >> _Group(self._size)
                 read = beam.ParDo(_ReadFiles(self._size))
             else:
-                groups = paths
+                groups = paths | f"{kind}: each once" >> beam.Distinct()
                 read = beam.ParDo(_ReadRecords(kind, self._size))
             outputs.append(
                 groups | f"{kind}: read" >> read.with_outputs(BAD, main="chunks")
@@ -156,7 +155,7 @@ class _ReadFiles(beam.DoFn):
         self._size = size
 
     def process(self, paths: Iterable[str]):
-        ordered = sorted(paths)
+        ordered = sorted(set(paths))
         for start in range(0, len(ordered), self._size):
             read = {}
             for path in ordered[start : start + self._size]:
