@@ -356,7 +356,6 @@ def test_the_session_alone_by_size(of_images, monkeypatch):
     black = np.zeros((64, 16, 16, 1), np.uint8)
     monkeypatch.setattr(session_speed, "sampled_images", lambda *given: black)
     monkeypatch.setattr(session_speed, "_ROUNDS", 1)
-    monkeypatch.setattr(session_speed, "_IMAGES_PER_ROUND", 1)
     assert list(session_speed.benchmark_session(of_images)) == [1, 2, 4, 8, 16, 32, 64]
     table = session_speed.format_session({64: 32.0})
     cells = [cell.strip() for cell in table.splitlines()[-1].split("|")[1:5]]
