@@ -80,8 +80,8 @@ class ExportedModel:
     ) -> Scenes | Scenes3D:
         """Counts, locates and describes the objects in images.
 
-        The answer for an image may depend on the images in its batch: the 64 from the
-        first on, the next 64 and so on.
+        Batches are the first 64, the next 64 and so on. How sums are rounded depends
+        on the batch of an image.
 
         Args:
           images: [N, H, W, C], uint8, or float in [0, 1].

@@ -1,7 +1,8 @@
 """Pictures from files, TFRecord and Parquet, in chunks that never change.
 
-An answer may depend on the images that are inferred together. So chunks depend on the
-names of the pictures alone, not on the number of workers, nor on how a runner bundles
+How sums are rounded depends on the images that are inferred together, and where two
+explanations are almost equally good, so may the answer. So chunks depend on the names
+of the pictures alone, not on the number of workers, nor on how a runner bundles
 elements.
 """
 
