@@ -146,13 +146,19 @@ def require_new_file(name: str) -> None:
         raise InputError(f"{path} {problem}", field=name)
 
 
-def run(main: Callable[[list[str]], int | None], *, resumes: bool = False) -> None:
+def run(
+    main: Callable[[list[str]], int | None],
+    *,
+    resumes: bool = False,
+    keeps_unknown: bool = False,
+) -> None:
     """Runs a program. An AirTFError ends it with one line, without a traceback.
 
     Args:
       main: called with the arguments that are not flags; returns the exit status.
       resumes: whether the program resumes after an interruption if it is run again. It
         then finds what XLA compiled before (`air_tf.xla_cache`).
+      keeps_unknown: whether `main` gets unknown flags, too, for another library.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _refuse_renamed_flags()
@@ -170,7 +176,15 @@ def run(main: Callable[[list[str]], int | None], *, resumes: bool = False) -> No
             hint = "; run the same command again to resume" if resumes else ""
             sys.exit(f"interrupted{hint}")
 
-    app.run(guarded)
+    parse = _parse_known if keeps_unknown else app.parse_flags_with_usage
+    app.run(guarded, flags_parser=parse)
+
+
+def _parse_known(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments, known_only=True)
+    except flags.Error as error:
+        sys.exit(f"error: {error}")
 
 
 def in_flags(message: AirTFError | str) -> str:

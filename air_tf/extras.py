@@ -5,7 +5,12 @@ import importlib.util
 from air_tf.errors import InputError
 
 # Names to import, by the extra that installs them.
-_MODULES = {"pictures": ("pandas", "skimage", "tifffile"), "imagej": ("roifile",)}
+_MODULES = {
+    "pictures": ("pandas", "skimage", "tifffile"),
+    "imagej": ("roifile",),
+    "scale": ("apache_beam",),
+    "serving": ("tensorflow_serving",),
+}
 
 
 def require_extra(extra: str) -> None:

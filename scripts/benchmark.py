@@ -3,11 +3,10 @@
     python scripts/benchmark.py --reliability --preset=mnist --seeds=20 --output_dir=D
     python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
     python scripts/benchmark.py --step    (or --scaling)
-    python scripts/benchmark.py --serving --export_dir=exports/air
+    python scripts/benchmark.py --session --export_dir=exports/air  (--serving, --beam)
     python scripts/benchmark.py --edge --model_dir=RUN  (or --explanations, --sizes)
 
---reliability trains with seeds 0, 1, ...; --objectives does so with all, and measures
-gradient variances. Both resume. Run nothing else meanwhile, for the times.
+--reliability and --objectives resume. Run nothing else meanwhile, for the times.
 """
 
 import importlib
@@ -15,18 +14,29 @@ import importlib
 from absl import flags
 
 from air_tf import InputError, cli, run_flags
+from air_tf.extras import require_extra
 
 _MODES = {
     "reliability": "Train with many seeds.",
-    "objectives": "Train with every objective.",
+    "objectives": "Train with every objective, and measure gradient variances.",
     "step": "Time the training step.",
     "scaling": "Time the training step on larger canvases and with other T.",
     "serving": "Load-test an exported model.",
+    "session": "Time an exported model without a server, by the size of calls.",
+    "beam": "Compare a pipeline of Beam with an exported model alone.",
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
     "sizes": "Measure counts of digits of other sizes.",
 }
-
+# Those that are not called benchmarks.MODE_speed and benchmark_MODE.
+_MODULES = {
+    "reliability": "studies.reliability",
+    "objectives": "studies.objectives",
+    "scaling": "benchmarks.step_scaling",
+    "serving": "benchmarks.serving_load",
+    "explanations": "benchmarks.explanations",
+}
+_FUNCTIONS = {"reliability": "measure", "objectives": "compare"}
 run_flags.define_run_flags()
 cli.define_model_dir()
 cli.define_data_dir()
@@ -37,42 +47,39 @@ for mode, text in _MODES.items():
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train, from 0 on.", lower_bound=1)
 flags.DEFINE_float("success_accuracy", 0.99, "What a seed must reach.", 0.0, 1.0)
 flags.DEFINE_string("output_dir", None, "Folder for runs and results of training.")
-flags.DEFINE_string("export_dir", None, "Folder that export.py wrote, for --serving.")
+flags.DEFINE_string("export_dir", None, "Folder that export.py wrote.")
+flags.DEFINE_integer("num_images", 10_000, "Images for --beam.", lower_bound=1)
 
 
 # TensorFlow is imported below, so that --help and bad flags do not wait for it.
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    chosen = [mode for mode in _MODES if flags.FLAGS[mode].value]
-    if len(chosen) != 1:
-        modes, found = "`, `".join(_MODES), " and ".join(chosen) or "none"
+    mode, *others = [mode for mode in _MODES if flags.FLAGS[mode].value] or ["none"]
+    if others or mode == "none":
+        modes, found = "`, `".join(_MODES), " and ".join((mode, *others))
         raise InputError(f"expected one of `{modes}`; found {found}")
-    mode = chosen[0]
-    if mode == "serving":
+    if mode in ("serving", "session", "beam"):
         cli.require("export_dir", "a folder of export.py")
-        from air_tf.deployment.serving_config import require_serving_api
-
-        require_serving_api()
-        _print("serving_load", mode, flags.FLAGS.export_dir)
+        require_extra("scale" if mode == "beam" else "serving")
+        numbers = [flags.FLAGS.num_images] if mode == "beam" else []
+        _print(mode, flags.FLAGS.export_dir, *numbers)
     elif mode in ("edge", "explanations", "sizes"):
         cli.require("model_dir", "the folder of a run")
         from air_tf.runs import RunDir
 
         names = ("dataset", "max_objects") if mode == "explanations" else ()
         options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
-        module = {"edge": "edge_speed"}.get(mode, mode)
-        _print(module, mode, RunDir(flags.FLAGS.model_dir), **options)
+        _print(mode, RunDir(flags.FLAGS.model_dir), **options)
     elif mode in ("step", "scaling"):
-        module = {"step": "step_speed", "scaling": "step_scaling"}[mode]
-        _print(module, mode, run_flags.run_config())
+        _print(mode, run_flags.run_config())
     else:
         _train(mode)
 
 
-def _print(module: str, name: str, *args: object, **kwargs: object) -> None:
-    found = importlib.import_module(f"benchmarks.{module}")
-    result = getattr(found, f"benchmark_{name}")(*args, **kwargs)
-    print(getattr(found, f"format_{name}")(result))
+def _print(mode: str, *args: Any, **kwargs: Any) -> None:
+    module = importlib.import_module(_MODULES.get(mode, f"benchmarks.{mode}_speed"))
+    measure = getattr(module, _FUNCTIONS.get(mode, f"benchmark_{mode}"))
+    print(getattr(module, f"format_{mode}")(measure(*args, **kwargs)))
 
 
 def _train(mode: str) -> None:
@@ -82,17 +89,10 @@ def _train(mode: str) -> None:
     if mode == "objectives" and flags.FLAGS.objective is not None:
         raise InputError("is given; expected nothing, to train all", field="objective")
     cli.require("output_dir", "a folder for the runs and results")
-    given = (config, range(flags.FLAGS.seeds), flags.FLAGS.output_dir)
     options = {"data_dir": flags.FLAGS.data_dir}
-    if mode == "objectives":
-        from studies import objectives
-
-        print(objectives.format_objectives(objectives.compare(*given, **options)))
-    else:
-        from studies import reliability
-
+    if mode == "reliability":
         options["success"] = flags.FLAGS.success_accuracy
-        print(reliability.format_reliability(reliability.measure(*given, **options)))
+    _print(mode, config, range(flags.FLAGS.seeds), flags.FLAGS.output_dir, **options)
     print(f"Tables and pictures are in {flags.FLAGS.output_dir}")
 
 

@@ -53,7 +53,7 @@ _TRAINING_FILES = (
 _LONG_FILES = ("test_tabletop_deployment.py", *_TRAINING_FILES)
 
 # Fixtures that install packages.
-_ENVIRONMENTS = {"kserve", "kserve_python", "small_python"}
+_ENVIRONMENTS = {"kserve", "kserve_python", "older_python", "small_python"}
 
 
 # Before xdist reads the marks.

@@ -13,7 +13,7 @@ from air_tf.config.tabletop import TABLETOPS, Kind, Tabletop
 from air_tf.data import sources, tabletop_painters
 from air_tf.data.scene_config import TabletopSceneConfig
 from air_tf.data.scenes import SPLITS
-from air_tf.data.tabletop import Builder, tabletop_dataset_builder
+from air_tf.data.tabletop import Builder
 from air_tf.data.tabletop.tabletop_dataset_builder import tabletop_configs
 from air_tf.data.tabletop_painters import LayerPainter, analytic_painter, open_painter
 from air_tf.data.tabletop_scenes import Arrangement, arrange, draw
@@ -267,7 +267,7 @@ def test_what_is_known_of_a_table_is_always_read(tmp_path, monkeypatch):
     (config,) = (c for c in Builder.BUILDER_CONFIGS if c.name == "primitives")
     few = {"train": 12, "validation": 2, "test": 12}
     monkeypatch.setattr(config, "num_scenes", few)
-    monkeypatch.setattr(tabletop_dataset_builder, "_CHUNK", 5)
+    monkeypatch.setattr(Builder, "CHUNK", 5)
     found = sources.load_splits(
         DataConfig(dataset="tabletop"),
         {"train", "test"},

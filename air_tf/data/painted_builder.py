@@ -31,7 +31,7 @@ class PaintedBuilder(SceneBuilder):
             "color": tfds.features.Tensor(shape=(channels,), dtype=np.uint8),
         }
 
-    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+    def composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
         return {
             split: functools.partial(
                 map, functools.partial(self._compose, split=number)

@@ -3,11 +3,12 @@
 The files are not trusted: sizes are checked before pixels are read.
 """
 
+import io
 import os
 import pathlib
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +22,8 @@ from air_tf.images import MAX_PICTURE_PIXELS
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (".png", ".jpg", ".jpeg", *TIFF_SUFFIXES)
+# Of both byte orders, and of BigTIFF.
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Beside a picture, with its true objects; see `air_tf.data.known_counts`.
 LABELS_ENDING = "_labels"
 # ITU-R BT.601, as Pillow's "L".
@@ -73,20 +76,43 @@ def read_pixels(path: str | os.PathLike, settings: PictureConfig) -> np.ndarray:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {what}")
+    is_tiff = path.suffix.lower() in TIFF_SUFFIXES
+    return _decode(path, settings, is_tiff=is_tiff, what=str(path))
+
+
+def decode_pixels(content: bytes, settings: PictureConfig, *, what: str) -> np.ndarray:
+    """As `read_pixels`, from the bytes of a file.
+
+    Args:
+      content: of a PNG, JPEG or TIFF file.
+      settings: `page` and `channel`.
+      what: name of the picture for messages.
+    """
+    is_tiff = content[:4] in _TIFF_STARTS
+    return _decode(io.BytesIO(content), settings, is_tiff=is_tiff, what=what)
+
+
+def _decode(
+    file: pathlib.Path | BinaryIO,
+    settings: PictureConfig,
+    *,
+    is_tiff: bool,
+    what: str,
+) -> np.ndarray:
     channel = settings.channel
     try:
-        if path.suffix.lower() in TIFF_SUFFIXES:
+        if is_tiff:
             require_extra("pictures")
-            pixels, channel = _read_tiff(path, settings)
+            pixels, channel = _read_tiff(file, settings, what)
         else:
-            pixels = _read_with_pillow(path, settings)
+            pixels = _read_with_pillow(file, settings, what)
     except InputError:
         raise
     # A broken file leads its readers anywhere.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: can't be read ({reason})") from None
-    return one_channel(pixels, channel, what=str(path))
+        raise InputError(f"{what}: can't be read ({reason})") from None
+    return one_channel(pixels, channel, what=what)
 
 
 def one_channel(pixels: np.ndarray, channel: int | None, *, what: str) -> np.ndarray:
@@ -168,14 +194,16 @@ def shares(pixels: np.ndarray) -> np.ndarray:
     return scaled / np.float32(_largest(pixels.dtype))
 
 
-def _read_with_pillow(path: pathlib.Path, settings: PictureConfig) -> np.ndarray:
+def _read_with_pillow(
+    file: pathlib.Path | BinaryIO, settings: PictureConfig, what: str
+) -> np.ndarray:
     with warnings.catch_warnings():
         # Of sizes that are allowed here.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=["PNG", "JPEG"]) as picture:
-            require_size(picture.height, picture.width, what=str(path))
+        with Image.open(file, formats=["PNG", "JPEG"]) as picture:
+            require_size(picture.height, picture.width, what=what)
             if settings.page:
-                raise InputError(f"{path}: has one page; expected `page` 0")
+                raise InputError(f"{what}: has one page; expected `page` 0")
             picture = ImageOps.exif_transpose(picture)
             if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
                 transparent = picture.has_transparency_data
@@ -188,14 +216,14 @@ def _read_with_pillow(path: pathlib.Path, settings: PictureConfig) -> np.ndarray
 
 
 def _read_tiff(
-    path: pathlib.Path, settings: PictureConfig
+    source: pathlib.Path | BinaryIO, settings: PictureConfig, what: str
 ) -> tuple[np.ndarray, int | None]:
     """The pixels of a page, and the channel that is still to be chosen in them."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page, channel = _find_page(file, settings, path)
-        require_size(page.imagelength, page.imagewidth, what=str(path))
+    with tifffile.TiffFile(source) as file:
+        page, channel = _find_page(file, settings, what)
+        require_size(page.imagelength, page.imagewidth, what=what)
         pixels = page.asarray()
         if page.axes.startswith("S"):  # planes of colours
             pixels = np.moveaxis(pixels, 0, -1)
@@ -211,9 +239,7 @@ def _read_tiff(
         return pixels, channel
 
 
-def _find_page(
-    file: Any, settings: PictureConfig, path: pathlib.Path
-) -> tuple[Any, int | None]:
+def _find_page(file: Any, settings: PictureConfig, what: str) -> tuple[Any, int | None]:
     """The page of a TIFF file, and the channel that is still to be chosen in it.
 
     If the file says that its pages are channels, `channel` chooses among them, and
@@ -229,7 +255,7 @@ def _find_page(
         count, channels = order.shape
         if settings.channel >= channels:
             raise InputError(
-                f"{path}: has {channels} channels; expected more than "
+                f"{what}: has {channels} channels; expected more than "
                 f"{settings.channel}, the `channel`"
             )
         if index < count:
@@ -237,6 +263,6 @@ def _find_page(
             return file.pages[index], None
     if index >= count:
         raise InputError(
-            f"{path}: has {count} pages; expected more than {index}, the `page`"
+            f"{what}: has {count} pages; expected more than {index}, the `page`"
         )
     return file.pages[index], settings.channel

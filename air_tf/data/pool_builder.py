@@ -93,7 +93,7 @@ class PoolBuilder(SceneBuilder):
     def _object_features(self) -> dict[str, tfds.features.FeatureConnector]:
         return {"label": tfds.features.ClassLabel(num_classes=10)}
 
-    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+    def composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
         return {
             split: functools.partial(
                 map,

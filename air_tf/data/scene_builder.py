@@ -56,9 +56,13 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
 
     # The third-party dataset that scenes are composed of; None if none is needed.
     ORIGIN: ClassVar[Origin | None] = None
+    # Scenes that a worker of Beam composes at once, and that are drawn together where
+    # one picture's place among others matters. It never changes.
+    CHUNK: ClassVar[int] = 500
+    _in_beam = False
 
     @abc.abstractmethod
-    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+    def composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
         """For each split, a function from the numbers of scenes to the scenes."""
 
     @abc.abstractmethod
@@ -87,22 +91,46 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, abc.ABC):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+    def download_and_prepare(
+        self,
+        *,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **options: Any,
+    ) -> None:
+        """As of TFDS. With a runner or options of Beam, a pipeline composes the scenes:
+        the same ones in the same order, if there are as many shards."""
+        config = download_config or tfds.download.DownloadConfig()
+        self._in_beam = not (config.beam_runner is None and config.beam_options is None)
+        super().download_and_prepare(download_config=config, **options)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager
         return {
-            split: self._generate_examples(
-                compose, self.builder_config.num_scenes[split]
-            )
-            for split, compose in self._composers().items()
+            split: self._generate_examples(split, compose)
+            for split, compose in self.composers().items()
         }
 
     def _generate_examples(
-        self, compose: Callable[[range], Iterable[Scene]], num_scenes: int
+        self, split: str, compose: Callable[[range], Iterable[Scene]]
+    ) -> Any:
+        num_scenes = self.builder_config.num_scenes[split]
+        if not self._in_beam:
+            return self.examples(compose, range(num_scenes))
+        from air_tf.data.beam_scenes import ComposeScenes
+
+        return ComposeScenes(self, split, num_scenes)
+
+    def examples(
+        self, compose: Callable[[range], Iterable[Scene]], numbers: range
     ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Keys and examples of scenes.
+
+        Args:
+          compose: one of `composers`.
+          numbers: of the scenes.
+        """
         names = list(self._object_features())
-        for index, scene in enumerate(compose(range(num_scenes))):
+        for index, scene in zip(numbers, compose(numbers), strict=True):
             objects = [
                 {"bbox": tfds.features.BBox(*box.tolist())}
                 | {name: getattr(scene, f"{name}s")[k] for name in names}

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -161,7 +161,11 @@ def fingerprint(images: ImageSet) -> str:
 
 
 def prepare(
-    dataset: str, *, data_dir: str | None = None, manual_dir: str | None = None
+    dataset: str,
+    *,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+    beam_options: Any = None,
 ) -> "tfds.core.DatasetBuilder":
     """Prepares a dataset, unless it is there already.
 
@@ -171,6 +175,8 @@ def prepare(
       data_dir: of TFDS; its own default if omitted.
       manual_dir: folder with the original files of the dataset, or of the one that
         scenes are composed of, used instead of a download.
+      beam_options: of a pipeline of Beam that composes the scenes, with its runner;
+        None to compose them in this process.
 
     Returns:
       The TFDS builder, whose splits can be read.
@@ -198,6 +204,11 @@ def prepare(
             f"is {manual_dir!r}; expected nothing with {name}, which uses no files",
             field="manual_dir",
         )
+    if beam_options is not None and real:
+        raise InputError(
+            f"is given; expected nothing with {name}, which is not composed",
+            field="beam_runner",
+        )
     builder = builder_cls(data_dir=data_dir, config=config or None)
     if builder.data_path.exists():
         return builder
@@ -211,6 +222,7 @@ def prepare(
             download_config=tfds.download.DownloadConfig(
                 compute_stats=tfds.download.ComputeStatsMode.SKIP,
                 manual_dir=manual_dir if real else None,
+                beam_options=beam_options,
             )
         )
     except OSError as error:

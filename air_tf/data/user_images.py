@@ -4,11 +4,13 @@ The files are not trusted: sizes are checked before pixels are read, and nothing
 unpickled.
 """
 
+import io
 import os
 import pathlib
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,24 +32,33 @@ def read_picture(path: str | os.PathLike) -> Image.Image:
     Raises:
       InputError: if the file can't be read or is too large.
     """
+    return _decode(path, what=str(path))
+
+
+def decode_picture(content: bytes, *, what: str) -> Image.Image:
+    """As `read_picture`, from the bytes of a file; `what` names it in messages."""
+    return _decode(io.BytesIO(content), what=what)
+
+
+def _decode(file: str | os.PathLike | BinaryIO, *, what: str) -> Image.Image:
     try:
-        with Image.open(path, formats=["PNG", "JPEG"]) as picture:
+        with Image.open(file, formats=["PNG", "JPEG"]) as picture:
             if picture.width * picture.height > MAX_FILE_PIXELS:
                 raise InputError(
-                    f"{path}: has {picture.width}x{picture.height} pixels; expected at "
+                    f"{what}: has {picture.width}x{picture.height} pixels; expected at "
                     f"most {MAX_FILE_PIXELS}"
                 )
             return _to_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{what}: no such file") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected a PNG or JPEG file") from None
+        raise InputError(f"{what}: is a folder; expected a PNG or JPEG file") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a PNG or JPEG picture") from None
+        raise InputError(f"{what}: not a PNG or JPEG picture") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{what}: {error}") from None
     except (OSError, SyntaxError, EOFError) as error:
-        raise InputError(f"{path}: can't be decoded ({error})") from None
+        raise InputError(f"{what}: can't be decoded ({error})") from None
 
 
 def fit_picture(picture: Image.Image, image_shape: tuple[int, int, int]) -> np.ndarray:

@@ -21,8 +21,8 @@ from urllib3.util import Retry
 
 from air_tf.config import PictureConfig
 from air_tf.deployment.answers import dtype_of, read_answer, read_pictures
-from air_tf.deployment.serving_config import require_serving_api
 from air_tf.errors import InputError, ServerError
+from air_tf.extras import require_extra
 from air_tf.images import MAX_SERVED_PIXELS, batches
 from air_tf.structs import Scenes, TabletopScenes
 
@@ -182,7 +182,7 @@ class GrpcClient(Client):
     """
 
     def __init__(self, server: str, model: str, *, timeout: float):
-        require_serving_api()
+        require_extra("serving")
         from tensorflow_serving.apis import predict_pb2
         from tensorflow_serving.apis import prediction_service_pb2_grpc as service
 

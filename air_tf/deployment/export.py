@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from air_tf.deployment import model_card, serving_config, serving_files
+from air_tf.deployment import model_card, serving_files
 from air_tf.deployment.answers import Answers, find_answers
 from air_tf.deployment.exportable import Exportable, exportable
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
 from air_tf.deployment.writing import writing
 from air_tf.errors import InputError
+from air_tf.extras import require_extra
 from air_tf.files import reading
 from air_tf.runs import RunDir
 from air_tf.visualization.drawing import to_picture_bytes
@@ -219,7 +220,7 @@ def _warm_up_requests(model: Exportable, signatures: Iterable[str]) -> list[byte
 
     The scenes are samples of the model, so that an export contains no training data.
     """
-    serving_config.require_serving_api()
+    require_extra("serving")
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     samples = model.samples(MAX_BATCH_SIZE)

@@ -1,6 +1,5 @@
 """Reads TF Serving's settings files, which hold protobuf messages as text."""
 
-import importlib.util
 import pathlib
 from typing import Any, TypeVar
 
@@ -9,22 +8,10 @@ from google.protobuf import text_format
 from air_tf.deployment.protos.monitoring_config_pb2 import MonitoringConfig
 from air_tf.deployment.protos.session_bundle_config_pb2 import BatchingParameters
 from air_tf.errors import InputError
+from air_tf.extras import require_extra
 from air_tf.files import reading
 
 _Message = TypeVar("_Message")
-
-
-def require_serving_api() -> None:
-    """Checks that TF Serving's messages are installed.
-
-    Raises:
-      InputError: if they are not, with the command that installs them.
-    """
-    if importlib.util.find_spec("tensorflow_serving") is None:
-        raise InputError(
-            "tensorflow-serving-api is not installed; expected air_tf with its extra: "
-            "pip install '.[serving]'"
-        )
 
 
 def read_models(path: pathlib.Path) -> Any:
@@ -33,7 +20,7 @@ def read_models(path: pathlib.Path) -> Any:
     Raises:
       InputError: if the file can't be read or is not such a message.
     """
-    require_serving_api()
+    require_extra("serving")
     from tensorflow_serving.config import model_server_config_pb2
 
     return _read(path, model_server_config_pb2.ModelServerConfig())

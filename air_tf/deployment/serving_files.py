@@ -5,6 +5,8 @@ import pathlib
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
 
 MODEL_NAME = "air"
+# The newest release. tests/test_older_tensorflow.py loads exports with its TensorFlow.
+IMAGE = "tensorflow/serving:2.20.0"
 
 MODELS_CONFIG = f"""\
 model_config_list {{
@@ -46,7 +48,7 @@ COMPOSE = (
     f"""\
 services:
   {MODEL_NAME}:
-    image: tensorflow/serving
+    image: {IMAGE}
     command:
 """
     + "".join(f"      - {flag}\n" for flag in _FLAGS)
@@ -62,7 +64,7 @@ services:
 
 DOCKER_RUN = (
     f"docker run --rm -p 127.0.0.1:8500:8500 -p 127.0.0.1:8501:8501 \\\n"
-    f'        -v "$PWD:/models/{MODEL_NAME}:ro" tensorflow/serving \\\n        '
+    f'        -v "$PWD:/models/{MODEL_NAME}:ro" {IMAGE} \\\n        '
     + " \\\n        ".join(_FLAGS)
 )
 

@@ -6,7 +6,7 @@ with confidence. On labelled pictures, the errors of counts N follow a Laplace
 distribution whose scale grows with the root of N.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,36 @@ _REACH = 14.0
 
 
 class CountInterval(NamedTuple):
-    """What is known of a number of objects."""
+    """What is known of a number of objects, or of several: arrays then."""
 
-    low: int
-    high: int
-    probability: float  # of the number that was found
+    low: Any
+    high: Any
+    probability: Any  # of the number that was found
+
+
+def interval_of(probs: np.ndarray, number: np.ndarray) -> CountInterval:
+    """The interval of known distributions.
+
+    Args:
+      probs: [N, K + 1], of 0 to K objects.
+      number: [N], how many were found.
+
+    Returns:
+      Arrays [N]: the interval that holds at least 90 % of the probability, 5 % at most
+      beyond each end. It holds `number`, too.
+    """
+    tail = (1.0 - _INTERVAL) / 2.0
+    total = np.cumsum(probs, axis=1)
+    most = probs.shape[1] - 1
+    low = (total <= tail).sum(axis=1)
+    high = np.minimum((total < 1.0 - tail).sum(axis=1), most)
+    known = (number >= 0) & (number <= most)
+    chosen = probs[np.arange(len(probs)), np.clip(number, 0, most)]
+    return CountInterval(
+        np.minimum(low, number),
+        np.maximum(high, number),
+        np.where(known, chosen, 0.0),
+    )
 
 
 def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
@@ -51,18 +76,13 @@ def count_interval(found: np.ndarray, missed: np.ndarray) -> CountInterval:
         probs[0] *= 1.0 - event
     errors = _error_probs(_SPREAD * np.sqrt(number))
     probs = np.convolve(probs, errors)
-    counts = certain - len(errors) // 2 + np.arange(len(probs))
-    probs, counts = probs[counts >= 0], counts[counts >= 0]
-    probs /= probs.sum()
-    tail = (1.0 - _INTERVAL) / 2.0
-    total = np.cumsum(probs)
-    last = len(probs) - 1
-    low = counts[min(int(np.searchsorted(total, tail, side="right")), last)]
-    high = counts[min(int(np.searchsorted(total, 1.0 - tail)), last)]
+    least = certain - len(errors) // 2  # the count of the first of them
+    probs, least = probs[max(0, -least) :], max(0, least)
+    low, high, probability = interval_of(
+        probs[np.newaxis] / probs.sum(), np.array([number - least])
+    )
     return CountInterval(
-        min(int(low), number),
-        max(int(high), number),
-        float(probs[counts == number].sum()),
+        least + int(low[0]), least + int(high[0]), float(probability[0])
     )
 
 

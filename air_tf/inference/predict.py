@@ -171,6 +171,11 @@ def describe(path: str, picture: Image.Image, found: Found) -> dict[str, Any]:
       per object: "boxes" (in [0, 1]), "boxes_in_pixels", "presence_probs", "z_where",
       "z_what". Of objects on a table, instead of the last two, see `describe_objects`.
     """
+    return describe_scenes(path, picture.height, picture.width, found)
+
+
+def describe_scenes(path: str, height: int, width: int, found: Found) -> dict[str, Any]:
+    """As `describe`, for a picture of `height` and `width` pixels."""
     scenes: Scenes | Scenes3D
     if isinstance(found, Scenes):
         scenes, of_objects = found, _describe_codes(found)
@@ -178,7 +183,6 @@ def describe(path: str, picture: Image.Image, found: Found) -> dict[str, Any]:
         scenes, of_objects = found.scenes, describe_objects(*found)
     count = int(scenes.num_objects[0])
     boxes = scenes.boxes[0, :count]
-    height, width = picture.height, picture.width
     in_pixels = boxes * np.array([height, width, height, width])
     return {
         "image": str(path),

@@ -109,7 +109,7 @@ class ObjectTable:
     def add(self, answer: dict[str, Any]) -> None:
         """Adds the objects of a picture, see `air_tf.inference.predict.describe`."""
         if "kinds" in answer:
-            self._rows = (self._rows or []) + _rows(answer)
+            self._rows = (self._rows or []) + rows_of(answer)
 
     def write(self) -> None:
         """Writes the file; raises OutputError if that fails."""
@@ -124,7 +124,7 @@ class ObjectTable:
             writer.writerows(self._rows)
 
 
-def _rows(answer: dict[str, Any]) -> list[tuple]:
+def rows_of(answer: dict[str, Any]) -> list[tuple]:
     """Values of `COLUMNS` for each object; what an object has not is empty."""
     return [
         (

@@ -25,6 +25,7 @@ from air_tf.deployment.signatures import in_float32
 from air_tf.structs import Scenes
 from air_tf.visualization.drawing import to_picture_bytes
 from benchmarks.emulator import Emulator
+from benchmarks.exported_images import sampled_images
 from benchmarks.tables import markdown_table
 
 _CLIENTS = (1, 8, 32)
@@ -64,12 +65,7 @@ def benchmark_serving(base: str | os.PathLike) -> dict[str, Any]:
     version = find_version(base)
     air = in_float32(exported_run(version).load_air())
     steps = served_max_objects(read_meta_graph(version).signature_def)
-    canvases = [
-        air.generate(8, seed=count, num_objects=count, max_objects=steps).canvas
-        for count in range(steps + 1)
-    ]
-    # In 8 bits, so that pictures and arrays hold the same pixels.
-    images = np.round(np.clip(np.concatenate(canvases), 0, 1) * 255).astype(np.uint8)
+    images = sampled_images(version, 8 * (steps + 1))
     scenes = air.infer(images, max_objects=steps, batch_size=1)
     good, bad = _good_requests(images, scenes), _bad_requests(images)
     speed, mixed = [], []

@@ -20,9 +20,6 @@ from air_tf.data.tabletop_scenes import arrange, draw
 _SIDES = (32, 48, 64)
 _DEFAULT_SIDES = {"crockery": 48}
 _COUNTS = {"one": (1,)}
-# Scenes that are drawn together. It never changes: a picture's place among them can
-# change single values by 1, see `MuJoCoPainter`.
-_CHUNK = 500
 
 
 def tabletop_configs(num_scenes: Mapping[str, int]) -> list[SceneBuilderConfig]:
@@ -74,7 +71,9 @@ class Builder(SceneBuilder):
             "yaw": tfds.features.Scalar(dtype=np.float32),
         }
 
-    def _composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+    def composers(self) -> dict[str, Callable[[range], Iterable[Scene]]]:
+        with open_painter(self.builder_config.scenes) as painter:
+            self.info.metadata["renderer"] = painter.name
         return {
             split: functools.partial(self._draw, split=number)
             for number, split in enumerate(SPLITS)
@@ -83,9 +82,10 @@ class Builder(SceneBuilder):
     def _draw(self, numbers: range, *, split: int) -> Iterator[Scene]:
         config = self.builder_config.scenes
         with open_painter(config) as painter:
-            self.info.metadata["renderer"] = painter.name
             logging.info("%s draws %d scenes.", painter.name, len(numbers))
-            for start in range(0, len(numbers), _CHUNK):
-                chunk = numbers[start : start + _CHUNK]
+            # A picture's place among others can change single values by 1, see
+            # `MuJoCoPainter`.
+            for start in range(0, len(numbers), self.CHUNK):
+                chunk = numbers[start : start + self.CHUNK]
                 objects = [arrange(config, index, split=split) for index in chunk]
                 yield from draw(painter, objects)

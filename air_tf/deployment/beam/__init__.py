@@ -1,0 +1,1 @@
+"""Exported models in pipelines of Apache Beam; needs the extra `scale`."""
