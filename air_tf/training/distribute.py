@@ -10,6 +10,7 @@ chief reads and writes the folder of a run; the others get from it what they nee
 
 import contextlib
 import errno
+import functools
 import json
 import socket
 from collections.abc import Callable, Sequence
@@ -215,7 +216,7 @@ def start(distribute: str, config: RunConfig) -> Replicas:
         if len(devices) < 2:
             return replicas
         _require_number(config, len(devices))
-        replicas = Replicas(tf.distribute.MirroredStrategy(devices))
+        replicas = Replicas(_mirrored(tuple(devices)))
     _require_number(config, replicas.number)
     logging.info("Training on %d replicas.", replicas.number)
     return replicas
@@ -254,6 +255,13 @@ def _require_number(config: RunConfig, number: int) -> None:
         )
 
 
+# Once in a process: a second strategy would use the first one's names of operations.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
 def _connect(cluster: Cluster) -> tf.distribute.Strategy:
     """Starts this worker, and waits for the others."""
     own = cluster.addresses[cluster.number]
