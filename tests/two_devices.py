@@ -38,28 +38,42 @@ def _trained(config, images, replicas, steps):
 
 
 def _compare(config, images, eagerly, steps):
-    """Largest differences, relative to the size of what differs."""
+    """Largest differences between one device and two."""
     tf.config.run_functions_eagerly(eagerly)
     one, first, logs = _trained(config, images, Replicas(), steps)
     two, same, other_logs = _trained(config, images, start("mirrored", config), steps)
-    learnt = [v.numpy() for v in one.state]
-    shared = [v.numpy() for v in two.state]
-    of_each_device = [
-        [copy.numpy() for copy in variable.value.values] for variable in two.state
-    ]
+    weights = [trainer.air.get_weights() for trainer in (one, two)]
     return {
         "first_weights": _difference(first, same),
-        "learnt": _difference(first, one.air.get_weights()),
-        "state": _difference(learnt, shared),
-        "logs": _difference(list(logs.values()), list(other_logs.values())),
+        "learnt": _difference(first, weights[0]),
+        "weights": _difference(*weights),
+        "gradients": _relative(*(_moments(trainer) for trainer in (one, two))),
+        "logs": _relative([*logs.values()], [*other_logs.values()]),
         "steps": [int(t.optimizer.iterations.numpy()) for t in (one, two)],
-        "devices": max(float(np.abs(a - b).max()) for a, b in of_each_device),
+        "devices": max(
+            _difference(*([copy.numpy()] for copy in variable.value.values))
+            for variable in two.state
+        ),
     }
 
 
+def _moments(trainer):
+    """The first moments of Adam, and the moments of NVIL's signal."""
+    optimizers = [trainer.optimizer, trainer.network_optimizer]
+    found = [v for one in optimizers if one is not None for v in one.variables]
+    found = [v for v in found if v.path.endswith("momentum")]
+    return [v.numpy() for v in found + trainer.objective.non_trainable_weights]
+
+
 def _difference(ones, others):
+    pairs = zip(ones, others, strict=True)
+    return max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs if np.size(a))
+
+
+def _relative(ones, others):
+    """Relative to the largest number of the same array, or to 0.001."""
     return max(
-        float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-3))
+        _difference([a], [b]) / max(float(np.abs(a).max()), 1e-3)
         for a, b in zip(ones, others, strict=True)
         if np.size(a)
     )
