@@ -1,8 +1,7 @@
 """Trains with many seeds or with every objective, or times parts of the program.
 
-    python scripts/benchmark.py --reliability --preset=mnist --seeds=20 --output_dir=D
-    python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
-    python scripts/benchmark.py --step    (or --scaling)
+    python scripts/benchmark.py --reliability --seeds=20 --output_dir=D (--objectives)
+    python scripts/benchmark.py --step    (or --scaling, --workers)
     python scripts/benchmark.py --serving --export_dir=exports/air
     python scripts/benchmark.py --edge --model_dir=runs/mnist    (or --explanations)
 
@@ -22,6 +21,7 @@ _MODES = {
     "objectives": "Train with every objective.",
     "step": "Time the training step.",
     "scaling": "Time the training step on larger canvases and with other T.",
+    "workers": "Compare two workers with one.",
     "serving": "Load-test an exported model.",
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
@@ -62,11 +62,11 @@ def main(argv: list[str]) -> None:
         options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
         module = {"edge": "edge_speed"}.get(mode, mode)
         _print(module, mode, RunDir(flags.FLAGS.model_dir), **options)
-    elif mode in ("step", "scaling"):
-        module = {"step": "step_speed", "scaling": "step_scaling"}[mode]
-        _print(module, mode, run_flags.run_config())
-    else:
+    elif mode in ("reliability", "objectives"):
         _train(mode)
+    else:
+        module = {"scaling": "step_scaling"}.get(mode, f"{mode}_speed")
+        _print(module, mode, run_flags.run_config())
 
 
 def _print(module: str, name: str, *args: Any, **kwargs: Any) -> None:
