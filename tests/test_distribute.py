@@ -404,3 +404,25 @@ def test_a_port_in_use_is_named(monkeypatch):
         monkeypatch.setenv("TF_CONFIG", _tf_config({"worker": [own, "localhost:1"]}))
         with pytest.raises(InputError, match=f"address {own}, whose port is in use"):
             start("auto", RunConfig())
+
+
+def test_what_sharing_costs_is_told():
+    from benchmarks.workers_speed import format_workers
+
+    measured = {"cpu_ms_per_image": 0.5, "step_ms": 20.0}
+    one = {"number": 1, **measured, "exchange_ms": 0.0, "exchange_cpu_ms": 0.0}
+    two = {**one, "number": 2, "cpu_ms_per_image": 0.75, "exchange_ms": 3.25}
+    shown = format_workers(
+        {
+            "workers": [one, two],
+            "num_weights": 520_129,
+            "batch_size": 64,
+            "difference": 2e-7,
+            "moved": 1.5e-3,
+        }
+    )
+    assert "| CPU ms per image" in shown and "| 0.50" in shown and "| 0.75" in shown
+    assert (
+        "moved a weight by up to 1.5e-03, two workers differ from one by 2.0e-07"
+        in (shown)
+    )
