@@ -113,7 +113,7 @@ class RunDir:
                 field=_FIELD,
             )
         if not self.config_file.exists():
-            about = {"versions": _versions(), "machine": platform.platform()}
+            about = {"versions": versions(), "machine": platform.platform()}
             write_json(self.config_file, wanted | about)
 
     def _require_writable(self) -> None:
@@ -291,12 +291,13 @@ def _number(name: str, text: str) -> float | None:
     return int(float(text)) if name == "step" else float(text)
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run depends on."""
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+            found[package] = metadata.version(package)
+    return found
 
 
 def make_model(config: RunConfig) -> AIR | AIR3D:

@@ -1,8 +1,7 @@
 """Trains with many seeds or with every objective, or times parts of the program.
 
-    python scripts/benchmark.py --reliability --preset=mnist --seeds=20 --output_dir=D
-    python scripts/benchmark.py --objectives --preset=objectives --output_dir=D
-    python scripts/benchmark.py --step    (or --scaling)
+    python scripts/benchmark.py --reliability --seeds=20 --output_dir=D (--objectives)
+    python scripts/benchmark.py --step    (or --scaling, --workers)
     python scripts/benchmark.py --session --export_dir=exports/air  (--serving, --beam)
     python scripts/benchmark.py --edge --model_dir=RUN  (or --explanations, --sizes)
 
@@ -10,6 +9,7 @@
 """
 
 import importlib
+from typing import Any
 
 from absl import flags
 
@@ -21,6 +21,7 @@ _MODES = {
     "objectives": "Train with every objective, and measure gradient variances.",
     "step": "Time the training step.",
     "scaling": "Time the training step on larger canvases and with other T.",
+    "workers": "Compare two workers with one.",
     "serving": "Load-test an exported model.",
     "session": "Time an exported model without a server, by the size of calls.",
     "beam": "Compare a pipeline of Beam with an exported model alone.",
@@ -35,13 +36,14 @@ _MODULES = {
     "scaling": "benchmarks.step_scaling",
     "serving": "benchmarks.serving_load",
     "explanations": "benchmarks.explanations",
+    "sizes": "benchmarks.sizes",
 }
 _FUNCTIONS = {"reliability": "measure", "objectives": "compare"}
 run_flags.define_run_flags()
 cli.define_model_dir()
 cli.define_data_dir()
-flags.adopt_module_key_flags(cli)
-flags.adopt_module_key_flags(run_flags)
+for module in (cli, run_flags):
+    flags.adopt_module_key_flags(module)
 for mode, text in _MODES.items():
     flags.DEFINE_boolean(mode, False, text)
 flags.DEFINE_integer("seeds", 5, "Number of seeds to train, from 0 on.", lower_bound=1)
@@ -70,10 +72,10 @@ def main(argv: list[str]) -> None:
         names = ("dataset", "max_objects") if mode == "explanations" else ()
         options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
         _print(mode, RunDir(flags.FLAGS.model_dir), **options)
-    elif mode in ("step", "scaling"):
-        _print(mode, run_flags.run_config())
-    else:
+    elif mode in ("reliability", "objectives"):
         _train(mode)
+    else:
+        _print(mode, run_flags.run_config())
 
 
 def _print(mode: str, *args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ command again to resume an interrupted training.
 from absl import flags
 
 from air_tf import cli, run_flags
+from air_tf.config.cluster import cluster_of
 
 run_flags.define_run_flags()
 cli.define_data_dir()
@@ -21,17 +22,30 @@ flags.DEFINE_string(
     None,
     "Folder of the run. Default: runs/DATASET-PRESET-SEED.",
 )
+flags.DEFINE_string(
+    "distribute",
+    "auto",
+    "Which devices share every training step: none, this one alone; mirrored, all GPUs "
+    "of this machine; multi_worker, all devices of the workers that TF_CONFIG names; "
+    "auto, multi_worker if TF_CONFIG names workers, else mirrored with several GPUs.",
+)
 
 
 def main(argv):
     cli.expect_no_arguments(argv)
     config = run_flags.run_config()
+    cluster_of(flags.FLAGS.distribute)  # refuses what can't be
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
 
     model_dir = flags.FLAGS.model_dir or run_flags.default_model_dir(config)
-    evaluation = train(config, model_dir, data_dir=flags.FLAGS.data_dir)
+    evaluation = train(
+        config,
+        model_dir,
+        data_dir=flags.FLAGS.data_dir,
+        distribute=flags.FLAGS.distribute,
+    )
     print(f"\nFigures on held-out images ({evaluation.dataset}, {evaluation.split}):")
     print(format_table(evaluation))
     for warning in evaluation.warnings:

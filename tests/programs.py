@@ -39,12 +39,26 @@ class Programs:
         self._server.stdin.close()
         self._server.wait()
 
-    def run(self, program, *flags, cwd):
-        """A `subprocess.CompletedProcess`, with what it wrote as text."""
+    def run(self, program, *flags, cwd, environment=None, pid_file=None):
+        """A `subprocess.CompletedProcess`, with what it wrote as text.
+
+        Args:
+          program: its name in `scripts/`.
+          *flags: its arguments.
+          cwd: folder that it runs in.
+          environment: variables of its own.
+          pid_file: where its process leaves its number, for those who want to end it.
+        """
         command = [str(_SCRIPTS / f"{program}.py"), *map(str, flags)]
         with tempfile.TemporaryDirectory() as folder:
             files = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
-            job = {"command": command, "cwd": str(cwd), "files": [*map(str, files)]}
+            job = {
+                "command": command,
+                "cwd": str(cwd),
+                "files": [*map(str, files)],
+                "environment": environment or {},
+                "pid_file": str(pid_file or os.devnull),
+            }
             print(json.dumps(job), file=self._server.stdin, flush=True)
             status = self._server.stdout.readline()
             written = [file.read_text("utf-8") for file in files]
@@ -77,6 +91,8 @@ def _become(job):
     for descriptor, file in enumerate([os.devnull, *job["files"]]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
     os.chdir(job["cwd"])
+    os.environ.update(job["environment"])
+    pathlib.Path(job["pid_file"]).write_text(str(os.getpid()))
     sys.argv = job["command"]
     sys.path[0] = str(_SCRIPTS)
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -23,7 +23,7 @@ from air_tf.config import AIRConfig, DifferenceConfig
 from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
 from air_tf.images import check_images
-from air_tf.model import distributions, spatial
+from air_tf.model import distributions, replicas, spatial
 from air_tf.model.attend import Attend, draw_noise
 from air_tf.model.composition import make_composition
 from air_tf.model.generative import Generative, as_float
@@ -144,9 +144,7 @@ class AIR(keras.Model):
                 raise InputError("is None; expected [2] int32 to sample", field="seed")
             noise = draw_noise(seed, batch, steps, self.config.z_what_size)
             own_seed = tf.random.experimental.stateless_fold_in(seed, 3)
-            z_ground += q_ground.scale * tf.random.stateless_normal(
-                tf.shape(z_ground), own_seed
-            )
+            z_ground += q_ground.scale * replicas.normal(tf.shape(z_ground), own_seed)
         ground = self.generative.ground(z_ground)
         inference, object_image = self.attend(
             images,

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import AIRConfig, DifferenceConfig, RecurrentConfig
-from air_tf.model import spatial
+from air_tf.model import replicas, spatial
 from air_tf.model.composition import Composition
 from air_tf.model.difference import DifferenceSearch
 from air_tf.model.glimpses import GlimpseEncoder
@@ -38,9 +38,9 @@ def draw_noise(
     """Noise for all attend steps; depends only on `seed`, [2] int32, and shapes."""
     seeds = tf.random.split(seed, 3)
     return Noise(
-        presence=tf.random.stateless_uniform([batch, steps], seeds[0]),
-        where=tf.random.stateless_normal([batch, steps, 3], seeds[1]),
-        what=tf.random.stateless_normal([batch, steps, z_what_size], seeds[2]),
+        presence=replicas.uniform([batch, steps], seeds[0]),
+        where=replicas.normal([batch, steps, 3], seeds[1]),
+        what=replicas.normal([batch, steps, z_what_size], seeds[2]),
     )
 
 

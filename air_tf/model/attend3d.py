@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import AIR3DConfig
-from air_tf.model import spatial
+from air_tf.model import replicas, spatial
 from air_tf.model.glimpse_reader import GlimpseReader
 from air_tf.model.layers import ConvMLP
 from air_tf.model.loop import ENDED_LOGIT, repeat, unary_presence
@@ -48,9 +48,9 @@ def draw_noise(
     """Noise for all attend steps; depends only on `seed`, [2] int32, and shapes."""
     seeds = tf.random.split(seed, 3)
     return Noise3D(
-        presence=tf.random.stateless_uniform([batch, steps], seeds[0]),
-        position=tf.random.stateless_normal([batch, steps, 2], seeds[1]),
-        phase=tf.random.stateless_normal([batch, steps, num_kinds], seeds[2]),
+        presence=replicas.uniform([batch, steps], seeds[0]),
+        position=replicas.normal([batch, steps, 2], seeds[1]),
+        phase=replicas.normal([batch, steps, num_kinds], seeds[2]),
     )
 
 

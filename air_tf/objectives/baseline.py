@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from air_tf.config import NVILConfig
+from air_tf.model import replicas
 from air_tf.model.layers import MLP
 
 
@@ -39,7 +40,13 @@ class Baseline(keras.layers.Layer):
         )
         self._mlp.build((None, self._features + max_objects))
         self._mean, self._square, self._total = (
-            self.add_weight(name=name, shape=(), initializer="zeros", trainable=False)
+            self.add_weight(
+                name=name,
+                shape=(),
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",  # all compute the same
+            )
             for name in ("mean", "square", "total")
         )
         self.built = True
@@ -85,11 +92,17 @@ class Baseline(keras.layers.Layer):
           error: R_t - b_t in nats, [B, T].
           decided: [B, T], 1 for attend steps that were taken; the others do not count.
         """
-        num = tf.reduce_sum(decided)
+        num, error_sum, square_sum = replicas.sums(
+            [
+                tf.reduce_sum(decided),
+                tf.reduce_sum(decided * error),
+                tf.reduce_sum(decided * error**2),
+            ]
+        )
         decay = self._settings.signal_decay
         for moment, value in (
-            (self._mean, tf.reduce_sum(decided * error) / num),
-            (self._square, tf.reduce_sum(decided * error**2) / num),
+            (self._mean, error_sum / num),
+            (self._square, square_sum / num),
             (self._total, 1.0),  # corrects the bias of the initial 0, as in Adam
         ):
             moment.assign(decay * moment + (1.0 - decay) * value)

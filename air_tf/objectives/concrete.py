@@ -10,7 +10,7 @@ presence.
 
 import tensorflow as tf
 
-from air_tf.model import distributions
+from air_tf.model import distributions, replicas
 from air_tf.model.likelihood import log_likelihood
 from air_tf.objectives.bound import BoundEstimate
 from air_tf.objectives.enumeration import enumeration
@@ -60,7 +60,7 @@ class Estimator(Objective):
         seeds = tf.random.split(seed, 2)
         p = air.generative.densities()
         output = self._all_steps(air, images, seeds[0])
-        uniform = tf.random.stateless_uniform(
+        uniform = replicas.uniform(
             tf.shape(output.inference.presence_logits),
             seeds[1],
             minval=1e-6,  # excludes 0, whose logarithm is infinite

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from air_tf.model import distributions
+from air_tf.model import distributions, replicas
 from air_tf.model.air3d import AIR3D
 from air_tf.model.likelihood import log_normal_constant
 from air_tf.objectives.annealing import annealed
@@ -62,7 +62,7 @@ def sample_scene(
     z_pres, kinds = found.z_pres, found.kind_logits.shape[2]
     drawn = draw(air, images, found, blur)
     log_kinds = tf.nn.log_softmax(found.kind_logits)
-    uniform = tf.random.stateless_uniform(tf.shape(log_kinds), seed, 1e-7, 1.0)
+    uniform = replicas.uniform(tf.shape(log_kinds), seed, 1e-7, 1.0)
     # The largest of logits with Gumbel noise is a sample.
     noisy = log_kinds - tf.math.log(-tf.math.log(uniform))
     chosen = tf.one_hot(tf.argmax(noisy, axis=-1), kinds)  # [B, T, K]

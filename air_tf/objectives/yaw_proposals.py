@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from air_tf.model import distributions
+from air_tf.model import distributions, replicas
 from air_tf.model.air3d import AIR3D
 from air_tf.objectives.drawing import draw
 from air_tf.structs import Inference3D
@@ -116,7 +116,7 @@ def improve_yaws(
     chosen *= z_pres[..., tf.newaxis]
     # One of the objects whose yaw can be seen, or none.
     can_turn = tf.reduce_sum(chosen * turns, axis=-1)  # [B, T]
-    order = can_turn * tf.random.stateless_uniform([batch, steps], seeds[0], 0.1, 1.0)
+    order = can_turn * replicas.uniform([batch, steps], seeds[0], 0.1, 1.0)
     examined = can_turn * tf.one_hot(tf.argmax(order, axis=1), steps)
     alpha = tf.einsum("btkp,btk->btp", layers.alpha, chosen)
     light = tf.einsum("btkpc,btk->btpc", layers.light, chosen)
@@ -139,7 +139,7 @@ def improve_yaws(
             scales.append(scale[:, :, kind])
             gains.append(tf.zeros([batch, steps]))
             continue
-        start = tf.random.stateless_uniform([batch, 1], seeds[1 + kind])
+        start = replicas.uniform([batch, 1], seeds[1 + kind])
         shares = (start + tf.range(num_proposals, dtype=tf.float32)) / num_proposals
         tried = 2.0 * math.pi * shares - math.pi  # [B, M]
         yaw = tf.reshape(tried / folds[kind], [-1])

@@ -4,7 +4,10 @@ import dataclasses
 import os
 import shutil
 import sys
+from functools import partial
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -31,6 +34,7 @@ from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 from air_tf.training.batches import training_batches, window_batches
+from air_tf.training.distribute import Replicas, start
 from air_tf.training.fit_priors import fit_priors
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
 from air_tf.visualization import film, pictures
@@ -48,6 +52,7 @@ def train(
     *,
     data_dir: str | None = None,
     pictures: PictureSet | None = None,
+    distribute: str = "none",
 ) -> Evaluation:
     """Trains a model, or resumes its training, and evaluates it on test images.
 
@@ -60,6 +65,8 @@ def train(
       data_dir: of TFDS; TFDS' default if omitted.
       pictures: in memory, for a config with `pictures`; read from its folder if
         omitted.
+      distribute: which devices and workers train together, see `distribute.start`. Of
+        several workers, only the chief uses `model_dir`.
 
     Returns:
       The figures on test images, as in metrics.json.
@@ -67,6 +74,7 @@ def train(
     Raises:
       InputError: for settings, images or a folder that can't be used.
       OutputError: if a file can't be written.
+      ProcessKilled: if another worker ends before its work is done.
       RendererError: if a renderer's process ends and can't be started again.
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
@@ -76,56 +84,94 @@ def train(
             "expected the folder of a run",
             field="model_dir",
         )
-    run = RunDir(model_dir)
-    fingerprint, sampler, held_out = None, None, None
+    replicas = start(distribute, config)
+    with replicas.lost_workers_named():
+        data = replicas.together(partial(_load, config, data_dir, pictures))
+        del pictures
+        replicas.require_same(
+            data.config,
+            lambda: data.fingerprint or sources.fingerprint(data.splits["train"]),
+        )
+        return _train(data, RunDir(model_dir), replicas)
+
+
+class _Data(NamedTuple):
+    """The images of a run, and its settings, which may depend on them."""
+
+    config: RunConfig
+    splits: dict[str, ImageSet]
+    fingerprint: str | None = None  # of the user's own images
+    sampler: WindowSampler | None = None  # of windows to train on
+    held_out: PictureSet | None = None
+
+
+def _load(
+    config: RunConfig, data_dir: str | None, pictures: PictureSet | None
+) -> _Data:
     if config.pictures is not None:
         pictures = pictures or sources.load_pictures(config.data, config.pictures)
-        config = dataclasses.replace(config, pictures=pictures.settings)
         shape = config.model.image_shape
-        splits = sources.window_splits(pictures, SPLITS, shape)
-        fingerprint = pictures.split("train").fingerprint()
-        sampler = WindowSampler(pictures.split("train"), shape[:2])
-        held_out = pictures.split("test")
-        del pictures
-    else:
-        splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
-        config = config.with_image_shape(splits["train"].images.shape[1:])
-        num = len(splits["train"].images)
-        if config.training.batch_size > num:
-            raise InputError(
-                f"is {config.training.batch_size}; expected at most {num}, the number "
-                "of training images",
-                field="batch_size",
-            )
-        if config.data.dataset in USER_SOURCES:
-            fingerprint = sources.fingerprint(splits["train"])
+        return _Data(
+            dataclasses.replace(config, pictures=pictures.settings),
+            sources.window_splits(pictures, SPLITS, shape),
+            pictures.split("train").fingerprint(),
+            WindowSampler(pictures.split("train"), shape[:2]),
+            pictures.split("test"),
+        )
+    splits = load_images(config, SPLITS, data_dir=data_dir, with_details=["test"])
+    config = config.with_image_shape(splits["train"].images.shape[1:])
+    num = len(splits["train"].images)
+    if config.training.batch_size > num:
+        raise InputError(
+            f"is {config.training.batch_size}; expected at most {num}, the number "
+            "of training images",
+            field="batch_size",
+        )
+    own = config.data.dataset in USER_SOURCES
+    return _Data(config, splits, sources.fingerprint(splits["train"]) if own else None)
 
-    air = make_model(config)
-    run.open(config, fingerprint, air.count_params())
-    _warn_about_counts(config, splits["train"])
-    _warn_about_ground(air, splits["train"])
-    if run.metrics_json.exists():
+
+def _train(data: _Data, run: RunDir, replicas: Replicas) -> Evaluation:
+    config, splits = data.config, data.splits
+    with replicas.scope():
+        air = make_model(config)
+
+    def open_run() -> dict[str, Any] | None:
+        """The figures of a run that has been trained to its end."""
+        run.open(config, data.fingerprint, air.count_params())
+        _warn_about_counts(config, splits["train"])
+        _warn_about_ground(air, splits["train"])
+        return run.read_metrics_json() if run.metrics_json.exists() else None
+
+    finished = replicas.in_chief(open_run)
+    if finished is not None:
         logging.info("%s already holds this run, trained to its end.", run.path)
-        return Evaluation.from_dict(run.read_metrics_json())
+        return Evaluation.from_dict(finished)
 
-    trainer = Trainer(air, config.training)
-    trainer.compile(
-        optimizer=make_optimizer(config.training),
-        jit_compile=config.training.jit_compile,
-        steps_per_execution=steps_per_execution(config.training),
-    )
-    trainer.optimizer.build(air.trainable_variables)
+    trainer = Trainer(air, config.training, replicas)
+    with replicas.scope():
+        trainer.compile(
+            optimizer=make_optimizer(config.training),
+            jit_compile=config.training.jit_compile,
+            steps_per_execution=steps_per_execution(config.training),
+        )
+        trainer.optimizer.build(air.trainable_variables)
     # A copy, because `_fit` frees the array.
     prior_images = splits["train"].images[: config.training.num_prior_images].copy()
     with renderer_errors():
-        _fit(trainer, config, run, splits, sampler)
-    air.load_weights(run.best)
-    if isinstance(air, AIR3D):
-        air.fit_count_prior(prior_images)
-    else:
-        fit_priors(air, prior_images, min_scale=config.training.min_fitted_where_scale)
-    with renderer_errors():
-        return _finish(air, config, run, splits["test"], held_out)
+        _fit(trainer, config, run, splits, data.sampler, replicas)
+
+    def finish() -> dict[str, Any]:
+        air.load_weights(run.best)
+        with renderer_errors():
+            if isinstance(air, AIR3D):
+                air.fit_count_prior(prior_images)
+            else:
+                least = config.training.min_fitted_where_scale
+                fit_priors(air, prior_images, min_scale=least)
+            return _finish(air, config, run, splits["test"], data.held_out).to_dict()
+
+    return Evaluation.from_dict(replicas.in_chief(finish))
 
 
 def _warn_about_ground(air: AIR | AIR3D, images: ImageSet) -> None:
@@ -160,11 +206,14 @@ def _fit(
     run: RunDir,
     splits: dict[str, ImageSet],
     sampler: WindowSampler | None,
+    replicas: Replicas,
 ) -> None:
     settings = config.training
     first_step = 0
-    if run.latest.exists():
-        trainer.load_weights(run.latest)
+    if replicas.in_chief(run.latest.exists):
+        if replicas.is_chief:
+            trainer.load_weights(run.latest)
+        replicas.share(trainer.state)
         first_step = int(trainer.optimizer.iterations.numpy())
         logging.info(
             "Resuming %s after step %d of %d.", run.path, first_step, settings.steps
@@ -173,38 +222,47 @@ def _fit(
     if sampler is None:
         # Frees the array after the copy to TensorFlow: two copies need too much memory.
         images = tf.constant(images)
-    validation = splits["validation"].head(settings.num_validation_images)
-    held_out = callbacks.HeldOut(validation)
-    log = callbacks.MetricsCsv(run, first_step)
-    elbos = [row["val_elbo"] for row in log.rows]
-    best = max((e for e in elbos if e is not None), default=-float("inf"))
-    all_callbacks = [
-        callbacks.StopOnNaN(),
-        callbacks.Speed(),
-        held_out,
-        log,
-        callbacks.Summaries(run, held_out),
-        callbacks.Frames(run, held_out),
-        callbacks.Checkpoints(run, best),
-        callbacks.ProgressBar(settings.steps),
-    ]
+    all_callbacks: list[keras.callbacks.Callback] = [callbacks.StopOnNaN()]
+    # Keras redraws the progress bar in place, which needs a terminal.
+    verbose = 1 if sys.stdout.isatty() else 2
+    if replicas.is_chief:
+        validation = splits["validation"].head(settings.num_validation_images)
+        held_out = callbacks.HeldOut(validation)
+        log = callbacks.MetricsCsv(run, first_step)
+        elbos = [row["val_elbo"] for row in log.rows]
+        best = max((e for e in elbos if e is not None), default=-float("inf"))
+        all_callbacks += [
+            callbacks.Speed(),
+            held_out,
+            log,
+            callbacks.Summaries(run, held_out),
+            callbacks.Frames(run, held_out),
+            callbacks.Checkpoints(run, best),
+            callbacks.ProgressBar(settings.steps),
+        ]
+    else:
+        verbose = 0
     every = settings.steps_per_evaluation
     num_epochs, remaining = divmod(settings.steps, every)
 
     def fit(start: int, **epochs) -> None:
-        given: dict[str, int] = {
-            "batch_size": settings.batch_size,
-            "seed": settings.seed,
-            "first_step": start,
-        }
-        if sampler is None:
-            batches = training_batches(images, **given)
-        else:
-            batches = window_batches(sampler, **given)
-        # Keras redraws the progress bar in place, which needs a terminal.
-        verbose = 1 if sys.stdout.isatty() else 2
+        def batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            given: dict[str, Any] = {
+                "batch_size": settings.batch_size,
+                "seed": settings.seed,
+                "first_step": start,
+                "replicas": context,
+            }
+            if sampler is None:
+                return training_batches(images, **given)
+            return window_batches(sampler, **given)
+
         trainer.fit(
-            batches, callbacks=all_callbacks, verbose=verbose, shuffle=False, **epochs
+            replicas.batches(batches),
+            callbacks=all_callbacks,
+            verbose=verbose,
+            shuffle=False,
+            **epochs,
         )
 
     try:
