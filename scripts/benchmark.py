@@ -1,11 +1,9 @@
-"""Trains with many seeds or with every objective, or times parts of the program.
+"""Trains with many seeds or all objectives (both resume), or times the program.
 
     python scripts/benchmark.py --reliability --seeds=20 --output_dir=D (--objectives)
     python scripts/benchmark.py --step    (or --scaling, --workers)
     python scripts/benchmark.py --session --export_dir=exports/air  (--serving, --beam)
     python scripts/benchmark.py --edge --model_dir=RUN  (or --explanations, --sizes)
-
---reliability and --objectives resume. Run nothing else meanwhile, for the times.
 """
 
 import importlib

@@ -19,7 +19,10 @@ _PROGRAMS = sorted((_ROOT / "scripts").glob("*.py"))
 # Every module of the package, and what is not installed.
 _MODULES = sorted([*_PACKAGE.rglob("*.py"), *(_ROOT / "scripts").rglob("*.py")])
 # Whoever adds a module here: it trains, and does nothing else.
-_TRAINING = {"__init__", "batches", "callbacks", "fit_priors", "train", "trainer"}
+_TRAINING = {
+    *("__init__", "batches", "callbacks", "distribute", "fit_priors"),
+    *("train", "trainer"),
+}
 _MAX_LINES, _MAX_PROGRAM_LINES = 400, 100
 
 

@@ -200,11 +200,11 @@ def _read_with_pillow(
     with warnings.catch_warnings():
         # Of sizes that are allowed here.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(file, formats=["PNG", "JPEG"]) as picture:
-            require_size(picture.height, picture.width, what=what)
+        with Image.open(file, formats=["PNG", "JPEG"]) as opened:
+            require_size(opened.height, opened.width, what=what)
             if settings.page:
                 raise InputError(f"{what}: has one page; expected `page` 0")
-            picture = ImageOps.exif_transpose(picture)
+            picture = ImageOps.exif_transpose(opened)
             if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
                 transparent = picture.has_transparency_data
                 picture = picture.convert("RGBA" if transparent else "RGB")
