@@ -1,13 +1,13 @@
-"""Trains with many seeds or all objectives (both resume), or times the program.
+"""Trains with many seeds or all objectives, or times parts of the program.
 
     python scripts/benchmark.py --reliability --seeds=20 --output_dir=D (--objectives)
     python scripts/benchmark.py --step    (or --scaling, --workers)
     python scripts/benchmark.py --session --export_dir=exports/air  (--serving, --beam)
     python scripts/benchmark.py --edge --model_dir=RUN  (or --explanations, --sizes)
+Training resumes. Run nothing else meanwhile, for the times.
 """
 
 import importlib
-from typing import Any
 
 from absl import flags
 
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
         _print(mode, run_flags.run_config())
 
 
-def _print(mode: str, *args: Any, **kwargs: Any) -> None:
+def _print(mode: str, *args: object, **kwargs: object) -> None:
     module = importlib.import_module(_MODULES.get(mode, f"benchmarks.{mode}_speed"))
     measure = getattr(module, _FUNCTIONS.get(mode, f"benchmark_{mode}"))
     print(getattr(module, f"format_{mode}")(measure(*args, **kwargs)))
