@@ -536,10 +536,10 @@ def test_samples_are_of_all_counts():
     assert not len(demo._of_all_counts(np.zeros(5, int)))
 
 
-def test_usual_size():
+def test_small_usual_and_large_sizes():
     boxes = np.array([[0, 0, 0.1, 0.5], [0.2, 0, 0.5, 0.2], [0, 0.1, 0.2, 0.4]])
-    assert demo._usual_size(boxes) == [0.2, 0.3]
-    assert demo._usual_size(boxes[:0]) is None
+    assert demo._sizes(boxes) == [[0.11, 0.21], [0.2, 0.3], [0.29, 0.48]]
+    assert demo._sizes(boxes[:0]) is None
 
 
 def test_runs_that_are_refused(tabletop_run, learnt_run):

@@ -242,7 +242,7 @@ def test_the_description_for_a_package_index_has_no_relative_links(monkeypatch):
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     text = given["long_description"]
     assert text.startswith("# air_tf\n\n`air_tf` learns")
-    assert "docs/use.md describes all fields" in text
+    assert "docs/use.md has all fields" in text
     links = _LINK.findall(text)
     assert links and all(target.startswith("https:") for target, _ in links)
 

@@ -62,7 +62,7 @@ def test_its_figures_hold(name, load, tmp_path):
     builder = importlib.import_module(f"air_tf.data.{dataset}").Builder(
         data_dir=tmp_path, config=config or None
     )
-    scenes = list(builder._composers()["test"](range(_NUM_SCENES)))
+    scenes = list(builder.composers()["test"](range(_NUM_SCENES)))
     air = load(f"pretrained:{name}")
     inferred = air.infer(np.stack([scene.image for scene in scenes]))
     accuracy = np.mean(inferred.num_objects == [len(scene.boxes) for scene in scenes])

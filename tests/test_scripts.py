@@ -175,7 +175,7 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("train", ["--dataset=file"], ["--data_file is missing; expected a path"]),
     ("train", ["--data_file=x.npz"], ["--data_file is 'x.npz'"]),
     ("train", ["stray"], ["argument 'stray' is not a flag"]),
-    ("train", ["--preset=huge"], ["--preset is 'huge'; expected default, mnist"]),
+    ("train", ["--preset=huge"], ["--preset is 'huge'; expected default, digits"]),
     (
         "train",
         ["--image_shape=9,9,1"],

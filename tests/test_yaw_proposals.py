@@ -102,7 +102,7 @@ def _choose(monkeypatch, examined, start=0.0):
     """Fixes which object is examined, and where proposals start on the circle."""
 
     def fixed(shape, seed, *limits):
-        if not limits:
+        if limits == (0.0, 1.0):
             return tf.fill(shape, start)
         assert limits[0] > 0.0  # so that the largest is one of those that can turn
         return tf.one_hot([examined], shape[1], *reversed(limits))
