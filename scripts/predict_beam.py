@@ -1,4 +1,4 @@
-"""Counts and locates the objects in any number of pictures, with Apache Beam.
+r"""Counts and locates the objects in any number of pictures, with Apache Beam.
 
     python scripts/predict_beam.py --model=exports/air --input='plates/*.png' --output=D
     python scripts/predict_beam.py --model=gs://B/air/1 --input='gs://B/*.tif' \

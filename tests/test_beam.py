@@ -23,7 +23,7 @@ import pyarrow.parquet
 import tifffile
 
 from air_tf.deployment.beam import rows
-from air_tf.deployment.beam.inputs import kind_of, require_matches
+from air_tf.deployment.beam.inputs import kind_of, require_matches, with_folder
 from air_tf.deployment.beam.options import pipeline_options
 from air_tf.deployment.beam.predict import predict
 from benchmarks import beam_speed, session_speed
@@ -270,6 +270,12 @@ def test_any_number_of_images_without_a_server(of_images, air):
     signature = tf.saved_model.load(f"{of_images}/1").signatures["serving_default"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected 1 to 64 images"):
         signature(image=tf.constant(images))
+
+
+def test_a_pattern_without_a_folder_is_of_the_current_one(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    require_matches([with_folder("*.png")])
+    assert with_folder("gs://bucket/*.png") == "gs://bucket/*.png"
 
 
 def test_what_is_refused(of_images, folder, tmp_path):

@@ -125,6 +125,8 @@ def test_it_is_not_trained_further():
     with pytest.raises(InputError, match="trained already") as error:
         train(PRESETS["default"].config, "pretrained:default")
     assert error.value.field == "model_dir"
+    with pytest.raises(InputError, match="is pretrained:new; expected"):
+        train(PRESETS["default"].config, "pretrained:new")
     assert sorted(pretrained.FOLDER.rglob("*")) == files
 
 

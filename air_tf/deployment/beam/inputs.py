@@ -7,6 +7,7 @@ elements.
 """
 
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,11 +59,16 @@ def kind_of(pattern: str) -> str:
     for kind, ending in _ENDINGS.items():
         if re.fullmatch(f".*({ending.pattern})", name, re.IGNORECASE):
             return kind
-    expected = ", ".join((*SUFFIXES, ".tfrecord", ".parquet"))
+    expected = ", ".join((*SUFFIXES, ".tfrecord", ".tfrecord-*", ".parquet"))
     raise InputError(
         f"is {pattern!r}; expected a pattern that ends in one of {expected}",
         field="input",
     )
+
+
+def with_folder(pattern: str) -> str:
+    """The pattern, in `.` if it names no folder: Beam would look nowhere."""
+    return pattern if os.path.dirname(pattern) else os.path.join(os.curdir, pattern)
 
 
 def require_matches(patterns: Iterable[str]) -> None:

@@ -31,6 +31,7 @@ from air_tf.deployment.beam.inputs import (
     dead_letter,
     kind_of,
     require_matches,
+    with_folder,
 )
 from air_tf.deployment.exported import ExportedModel
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
@@ -81,6 +82,7 @@ def predict(
     """
     for pattern in patterns:
         kind_of(pattern)
+    patterns = [with_folder(pattern) for pattern in patterns]
     require_matches(patterns)
     _require_empty(output)
     if "://" not in export:
