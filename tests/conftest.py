@@ -364,3 +364,17 @@ def _spread(network, columns, logits):
     kernel[:, columns] *= gain
     bias[columns] = gain * (bias[columns] - np.median(logits, axis=0))
     network._output.set_weights([kernel, bias])
+
+
+@pytest.fixture(scope="session")
+def data_file(tmp_path_factory):
+    """40 images with up to two bright squares."""
+    rng = np.random.default_rng(0)
+    images, counts = np.zeros((40, 16, 16), np.uint8), rng.integers(0, 3, 40)
+    for image, count in zip(images, counts, strict=True):
+        for column in range(count):
+            y = rng.integers(0, 10)
+            image[y : y + 5, 8 * column + 1 : 8 * column + 6] = 255
+    file = tmp_path_factory.mktemp("data") / "x.npz"
+    np.savez(file, image=images, count=counts)
+    return file

@@ -212,20 +212,6 @@ def test_two_devices_with_xla(small_config, two_devices):
     _require_same(two_devices(model, EnumerationConfig(), "flat", **options))
 
 
-@pytest.fixture(scope="module")
-def data_file(tmp_path_factory):
-    """40 images with up to two bright squares."""
-    rng = np.random.default_rng(0)
-    images, counts = np.zeros((40, 16, 16), np.uint8), rng.integers(0, 3, 40)
-    for image, count in zip(images, counts, strict=True):
-        for column in range(count):
-            y = rng.integers(0, 10)
-            image[y : y + 5, 8 * column + 1 : 8 * column + 6] = 255
-    file = tmp_path_factory.mktemp("data") / "x.npz"
-    np.savez(file, image=images, count=counts)
-    return file
-
-
 class Pair:
     """Two workers on this machine, each a process."""
 

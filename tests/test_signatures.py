@@ -129,7 +129,10 @@ def test_other_batches_are_refused(served, size):
 )
 @pytest.mark.parametrize("shape", [(50, 50, 1), (20, 30, 3)])
 def test_pictures_are_read_as_by_pillow(form, mode, shape, tmp_path):
-    """To within four levels of 255: Pillow rounds after every step."""
+    """To within three levels of 255: Pillow rounds after every step.
+
+    A JPEG decoder may round otherwise, too, and Pillow's is another one.
+    """
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (8, 6, 4)).astype(np.uint8)
     picture = Image.fromarray(pixels).resize((77, 123)).convert(mode)
@@ -137,7 +140,7 @@ def test_pictures_are_read_as_by_pillow(form, mode, shape, tmp_path):
     wanted = fit_picture(read_picture(tmp_path / "a"), shape) / 255
     contents = tf.constant((tmp_path / "a").read_bytes())
     found = signatures.decode_picture(contents, shape)
-    np.testing.assert_allclose(found, wanted, atol=4 / 255)
+    np.testing.assert_allclose(found, wanted, atol=(4 if form == "JPEG" else 3) / 255)
 
 
 def test_bytes_that_are_no_picture_are_refused(served):

@@ -27,20 +27,6 @@ _TRAINING = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def data_file(tmp_path_factory):
-    """40 images with up to two bright squares."""
-    rng = np.random.default_rng(0)
-    images, counts = np.zeros((40, 16, 16), np.uint8), rng.integers(0, 3, 40)
-    for image, count in zip(images, counts, strict=True):
-        for column in range(count):
-            y = rng.integers(0, 10)
-            image[y : y + 5, 8 * column + 1 : 8 * column + 6] = 255
-    file = tmp_path_factory.mktemp("data") / "x.npz"
-    np.savez(file, image=images, count=counts)
-    return file
-
-
-@pytest.fixture(scope="module")
 def config(small_config, data_file):
     return RunConfig(
         # Each attend step takes XLA its time.

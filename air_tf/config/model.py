@@ -201,8 +201,8 @@ class AIRConfig:
     background: BlackConfig | ConstantConfig | LearnedConfig = setting(
         BlackConfig(),
         "The canvas without objects: black, one colour for each picture (constant), "
-        "with a colour for each row and each column (striped), or smooth, from a code "
-        "for each picture, plus what all pictures share (learned).",
+        "with a colour for each row and each column (striped), or smooth, a sum of "
+        "waves for each picture, plus what all pictures share (learned).",
     )
     likelihood_scale: float | str = setting(
         0.3,
