@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from air_tf.config import AlphaConfig, ConstantConfig
 from air_tf.model.air import AIR
-from air_tf.model.revision import revise
+from air_tf.model.revision import revise, without_least
 
 
 @pytest.fixture
@@ -30,12 +30,13 @@ def _explained(air, images, count):
     )
 
 
-def _revised(air, images, output, position, *, least_explained=False):
+def _revised(air, images, output, position, *, least_explained=False, merge=False):
     return revise(
         images,
         output,
         position,
         least_explained=least_explained,
+        merge=merge,
         attend=air.attend,
         generative=air.generative,
     )
@@ -103,18 +104,62 @@ def test_a_revision_finds_what_the_search_overlooks(air, images):
     assert (centres[0] < 0.0).all() and (centres[1] > 0.0).all()
 
 
+def _squares(*sides):
+    """Layers [1, 3, H, W, L] of opaque white squares in the top left corner."""
+    layers = np.zeros([1, 3, 16, 16, 2], np.float32)
+    for layer, side in zip(layers[0], sides, strict=True):
+        layer[:side, :side] = 1.0
+    return tf.constant(layers)
+
+
+def test_the_object_that_matters_least_is_removed(air, images):
+    output = _explained(air, images[:1], 3)
+    layers = _squares(2, 6, 4)  # the second one hides the third
+    black = tf.zeros([1, 16, 16, 1])
+    output = output._replace(object_image=layers, ground=black)
+    white = tf.concat([tf.ones([1, 6, 6, 1]), tf.zeros([1, 6, 10, 1])], axis=2)
+    white = tf.concat([white, tf.zeros([1, 10, 16, 1])], axis=1)
+    left = without_least(white, output, air.generative)
+    np.testing.assert_array_equal(left.inference.z_pres, [[1.0, 1.0, 0.0]])
+    # The first two lose nothing alone; of equals, the first is removed.
+    np.testing.assert_array_equal(
+        left.object_image, tf.gather(layers, [1, 2, 0], axis=1)
+    )
+    old, new = output.inference.z_where, left.inference.z_where
+    np.testing.assert_array_equal(new, tf.gather(old, [1, 2, 0], axis=1))
+    np.testing.assert_allclose(left.canvas, white, atol=1e-6)
+
+
+def test_an_absent_object_does_not_matter_less(air, images):
+    output = _explained(air, images[:1], 1)
+    output = output._replace(object_image=_squares(6, 2, 0))
+    left = without_least(images[:1], output, air.generative)
+    np.testing.assert_array_equal(left.inference.z_pres, [[0.0, 0.0, 0.0]])
+    none = without_least(images[:1], left, air.generative)
+    np.testing.assert_array_equal(none.inference.z_pres, [[0.0, 0.0, 0.0]])
+
+
+def test_merging_explains_two_objects_by_one(air, images):
+    output = _explained(air, images, 2)
+    merged = _revised(air, images, output, 0, least_explained=True, merge=True)
+    np.testing.assert_array_equal(merged.inference.z_pres, np.tile([1.0, 0, 0], (5, 1)))
+    # No other object is drawn, so the step sees the image alone.
+    alone = _revised(air, images, _explained(air, images, 0), 0, least_explained=True)
+    np.testing.assert_allclose(merged.canvas, alone.canvas, atol=1e-5)
+
+
 @pytest.mark.parametrize("gather", [True, False])
 def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
     """A revision that draws the images themselves is better than all others."""
-    form = dataclasses.replace(air.config.inference, revisions=4)
+    form = dataclasses.replace(air.config.inference, revisions=7)
     air = AIR(dataclasses.replace(air.config, inference=form))
     air.proposals._usual_error.assign(-1.0)
     first = air(images)
     asked, turns = [], []
 
-    def revise(few, output, position, *, least_explained):
+    def revise(few, output, position, *, least_explained, merge):
         asked.append(output)
-        turns.append((position, least_explained))
+        turns.append((position, least_explained, merge))
         drawn = tf.ones_like(output.object_image) * few[:, tf.newaxis, ..., :1]
         # What is drawn at the position asked for last is the image.
         better = float(position == 0)
@@ -135,7 +180,9 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
         gather=gather,
     )
     # One position after the other, of the best explanation so far.
-    assert turns == [(0, False), (1, False), (2, False), (0, True)]
+    likely = [(position, False, False) for position in range(3)]
+    assert turns[:4] == [*likely, (0, True, False)]
+    assert turns[6] == (0, True, True)
     trips = found.inference.num_trips - 2 * first.inference.num_trips
-    np.testing.assert_array_equal(trips, np.full(5, 4))
+    np.testing.assert_array_equal(trips, np.full(5, 7))
     np.testing.assert_array_equal(asked[1].object_image, asked[3].object_image)

@@ -7,7 +7,7 @@ are explained badly are explained again, each time with the first attend step at
 likely cell, and the explanation with the highest bound is kept. Then its objects are
 explained again one after the other, each from what the others leave
 (`air_tf.model.revision`): at first where an object is most likely, then where the image
-is explained least, and so on.
+is explained least, then with one object less, and so on.
 
 The loop gives posterior means. Their bound is too high, as
 
@@ -46,6 +46,7 @@ class Revise(Protocol):
         position: int,
         *,
         least_explained: bool,
+        merge: bool,
     ) -> AIROutput: ...
 
 
@@ -190,7 +191,8 @@ class Proposals(keras.layers.Layer):
                 few,
                 _with_counts(best, p),
                 position,
-                least_explained=turn % 2 == 1,
+                least_explained=turn % 3 > 0,
+                merge=turn % 3 == 2,
             )
             best = improved(other, best)
         better = _with_counts(best, p)

@@ -7,10 +7,14 @@ attend step looks for an object. It may find the same one, drawn better, or anot
 of an image with fewer objects, it may find one that was overlooked. The step looks
 where an object is most likely, or where the image is explained least: an object that
 the search overlooks stays unlikely to it.
+
+An object whose middle is hidden can be explained as two. To merge them, the object that
+matters least is removed, too, so that the new one sees what both explained.
 """
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from air_tf.model import distributions
@@ -26,6 +30,7 @@ def revise(
     position: int,
     *,
     least_explained: bool,
+    merge: bool,
     attend: Attend,
     generative: Generative,
 ) -> AIROutput:
@@ -39,6 +44,8 @@ def revise(
       position: of the object that is removed, from 0 to T - 1. The step of
         an absent object is replaced by one more object.
       least_explained: see `Attend.next_object`.
+      merge: whether the object that matters least is removed first; the positions are
+        those of what is left then.
       attend: q(z | x), of the difference form.
       generative: p(x, z).
 
@@ -46,6 +53,8 @@ def revise(
       The explanation in which the others and the new object are present; `num_trips` is
       the one attend step that this took.
     """
+    if merge:
+        output = without_least(images, output, generative)
     inference = output.inference
     steps = inference.presence_logits.shape[1]
     index = [step for step in range(steps) if step != position]
@@ -53,15 +62,7 @@ def revise(
     def without(x: tf.Tensor) -> tf.Tensor:
         return tf.gather(x, index, axis=1)  # [B, T - 1, ...]
 
-    old = StepResult(
-        presence_logits=inference.presence_logits,
-        q_where_params=inference.q_where_params,
-        z_where=inference.z_where,
-        q_what_params=inference.q_what_params,
-        z_what=inference.z_what,
-        object_image=output.object_image,
-    )
-    others, present = tf.nest.map_structure(without, (old, inference.z_pres))
+    others, present = tf.nest.map_structure(without, (_steps(output), inference.z_pres))
     # What an absent object would look like hides nothing.
     drawn = others.object_image * present[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
     found = attend.next_object(
@@ -73,16 +74,75 @@ def revise(
     )
     place = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)  # [B]
     new = tf.nest.map_structure(lambda x, one: _insert(x, one, place), others, found)
-    z_pres = distributions.unary_code(place + 1, steps)
-    values: dict[str, Any] = new._asdict()
+    return _with_steps(output, new, place + 1, generative)
+
+
+def without_least(
+    images: tf.Tensor, output: AIROutput, generative: Generative
+) -> AIROutput:
+    """Removes the present object without which the error grows least.
+
+    Args:
+      images: [B, H, W, C].
+      output: see `revise`; without a present object, it stays as it is.
+      generative: p(x, z).
+
+    Returns:
+      The explanation in which the others are present; the removed object is the last.
+    """
+    z_pres = output.inference.z_pres
+    steps = z_pres.shape[1]
+    errors = []
+    for step in range(steps):
+        others = z_pres * (1.0 - np.eye(steps, dtype=np.float32)[step])
+        canvas = generative.compose(output.object_image, others, output.ground)
+        error = tf.reduce_sum(tf.square(images - canvas), axis=[1, 2, 3])  # [B]
+        errors.append(tf.where(z_pres[:, step] > 0.0, error, error.dtype.max))
+    least = tf.argmin(tf.stack(errors, axis=1), axis=1, output_type=tf.int32)  # [B]
+    left = tf.nest.map_structure(lambda x: _move_last(x, least), _steps(output))
+    count = tf.cast(tf.reduce_sum(z_pres, axis=1), tf.int32)
+    return _with_steps(output, left, tf.maximum(count - 1, 0), generative)
+
+
+def _steps(output: AIROutput) -> StepResult:
+    """The results of all attend steps, [B, T, ...]."""
+    inference = output.inference
+    return StepResult(
+        presence_logits=inference.presence_logits,
+        q_where_params=inference.q_where_params,
+        z_where=inference.z_where,
+        q_what_params=inference.q_what_params,
+        z_what=inference.z_what,
+        object_image=output.object_image,
+    )
+
+
+def _with_steps(
+    output: AIROutput, results: StepResult, count: tf.Tensor, generative: Generative
+) -> AIROutput:
+    """The explanation by other objects, of which the first `count` [B] are present."""
+    values: dict[str, Any] = results._asdict()
     object_image = values.pop("object_image")
+    z_pres = distributions.unary_code(count, object_image.shape[1])
+    inference = output.inference._replace(
+        **values, z_pres=z_pres, num_trips=tf.ones_like(count)
+    )
     return output._replace(
-        inference=inference._replace(
-            **values, z_pres=z_pres, num_trips=tf.ones_like(place)
-        ),
+        inference=inference,
         object_image=object_image,
         canvas=generative.compose(object_image, z_pres, output.ground),
     )
+
+
+def _move_last(x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Moves what is at index `place` [B] of [B, T, ...] behind the others."""
+    moved = tf.gather(x, place, axis=1, batch_dims=1)
+    steps = tf.range(x.shape[1] - 1)
+    before = tf.reshape(
+        steps < place[:, tf.newaxis], [-1, x.shape[1] - 1] + [1] * (len(x.shape) - 2)
+    )
+    left = tf.where(before, x[:, :-1], x[:, 1:])
+    return tf.concat([left, moved[:, tf.newaxis]], axis=1)
 
 
 def _insert(x: tf.Tensor, new: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
