@@ -82,7 +82,7 @@ _TRAINING_PIECES = TrainingConfig(
 )
 # The shapes are learned by then, in front of any ground.
 _TRAINING_SHAPES = TrainingConfig(steps=900)
-_TRAINING_DSPRITES = dataclasses.replace(_TRAINING_PIECES, steps=2400)
+_TRAINING_DSPRITES = dataclasses.replace(_TRAINING_PIECES, steps=6000)
 
 
 def _shapes(name: str) -> RunConfig:
