@@ -38,11 +38,12 @@ def test_images_are_above_their_reconstructions():
 
 
 def test_rows_of_samples_are_labelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        pictures.Figure, "savefig", lambda figure, *_, **__: seen(figure)
-    )
     kept = []
-    seen = kept.append
+
+    def keep(figure, *_, **__):
+        kept.append(figure)
+
+    monkeypatch.setattr(pictures.Figure, "savefig", keep)
     black, white = np.zeros((2, 6, 6, 1)), np.ones((2, 6, 6, 1))
     pictures.save_samples(tmp_path / "a.png", {"a": black, "b": white}, "two")
     pictures.save_grid(tmp_path / "b.png", np.zeros((3, 6, 6, 1)), "three", columns=2)
