@@ -6,7 +6,6 @@ none.
 
 import dataclasses
 import functools
-import gc
 import logging
 import os
 import shutil
@@ -85,19 +84,6 @@ def pytest_collection_modifyitems(items):
         return item.path not in learnt, item.path.name not in _LONG_FILES
 
     items.sort(key=place)
-
-
-def pytest_collection_finish():
-    """Spares the garbage collector the million objects of what is imported by now."""
-    gc.freeze()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def graphs_as_they_are():
-    """Most run once or twice: to optimise them takes longer than that."""
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(autouse=True)
