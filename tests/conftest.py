@@ -310,13 +310,22 @@ def exported(learnt_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def converted_float32(learnt_run, tmp_path_factory):
+def traced_once():
+    """`EdgeModule`, in whose place it traces a model once for all formats."""
+    from air_tf.deployment.signatures import EdgeModule
+
+    return functools.cache(EdgeModule)
+
+
+@pytest.fixture(scope="session")
+def converted_float32(learnt_run, traced_once, tmp_path_factory):
     """What convert.py writes of it in float32, and how that agrees with Keras."""
     from air_tf.deployment import convert
 
     file = tmp_path_factory.mktemp("converted") / "float32.tflite"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "_NUM_COMPARED", 100)
+        patch.setattr(convert, "EdgeModule", traced_once)
         return file, convert.convert(learnt_run, file, format="float32")
 
 
