@@ -36,21 +36,29 @@ from air_tf.data.pool_scenes import compose_scene
 from air_tf.data.scene_config import SceneConfig
 from air_tf.structs import ImageSet
 
-# Beside those that use `learnt_run`.
 _TRAINING_FILES = (
     "test_benchmark.py",
     "test_estimators.py",
     "test_few_labels.py",
     "test_generalisation.py",
+    "test_learning.py",
     "test_scripts.py",
     "test_train.py",
     "test_train3d.py",
 )
 
-
 # They start first, after those that use `learnt_run`: one that started last would leave
 # the other process without work.
-_LONG_FILES = ("test_tabletop_deployment.py", *_TRAINING_FILES)
+_LONG_FILES = (
+    "test_distribute.py",
+    "test_ground_deployment.py",
+    "test_notebook.py",
+    "test_picture_runs.py",
+    "test_sources.py",
+    "test_tabletop_deployment.py",
+    "test_xla_cache.py",
+    *_TRAINING_FILES,
+)
 
 # Fixtures that install packages.
 _ENVIRONMENTS = {"kserve", "kserve_python", "older_python", "small_python"}
@@ -64,7 +72,7 @@ def pytest_collection_modifyitems(items):
         item.path for item in items if "learnt_run" in getattr(item, "fixturenames", ())
     }
     for item in items:
-        if item.path in learnt or item.path.name in _TRAINING_FILES:
+        if item.path.name in _TRAINING_FILES:
             item.add_marker(pytest.mark.trains)
         fixtures = getattr(item, "fixturenames", ())
         if "kserve" in item.name or not _ENVIRONMENTS.isdisjoint(fixtures):
@@ -115,6 +123,17 @@ def small_config():
         encoder_units=(8,),
         decoder_units=(8,),
     )
+
+
+@pytest.fixture(scope="session")
+def plain_config(small_config):
+    """The same without proposals, for what has nothing to do with them.
+
+    They are most of the graph of `infer`, which is traced a second time without them in
+    a training.
+    """
+    form = dataclasses.replace(small_config.inference, proposals=0)
+    return dataclasses.replace(small_config, inference=form)
 
 
 @pytest.fixture(scope="session")
@@ -232,40 +251,49 @@ def pools(tmp_path_factory):
     return Builder(data_dir=tmp_path_factory.mktemp("data")).object_pools()
 
 
-def _scenes(pool, split, num):
-    scenes = [
-        compose_scene(pool, SceneConfig(), split=split, index=i) for i in range(num)
-    ]
-    counts = np.array([len(scene.boxes) for scene in scenes])
-    return np.stack([scene.image for scene in scenes]), counts
+@pytest.fixture(scope="session")
+def digit_scenes(pools):
+    """Draws scenes of the digits of a split."""
+
+    def draw(split, num):
+        """Images and counts."""
+        index = {"train": 0, "test": 2}[split]
+        scenes = [
+            compose_scene(pools[split], SceneConfig(), split=index, index=i)
+            for i in range(num)
+        ]
+        counts = np.array([len(scene.boxes) for scene in scenes])
+        return np.stack([scene.image for scene in scenes]), counts
+
+    return draw
 
 
 @pytest.fixture(scope="session")
-def held_out_scenes(pools):
-    """1,000 images and counts, of digits that `learnt_run` has not seen."""
-    return _scenes(pools["test"], 2, 1000)
+def held_out_scenes(digit_scenes):
+    """1,000 images and counts, of digits that no training has seen."""
+    return digit_scenes("test", 1000)
 
 
 @pytest.fixture(scope="session")
-def learnt_run(pools, tmp_path_factory):
-    """The folder of a short training with the defaults, which has learnt to count.
+def learnt_run(digit_scenes, tmp_path_factory):
+    """The folder of a run that has learnt to count, as if on scenes in a file.
 
-    It loads its model once, so that what one test traced need not be traced in the
-    next: do not change the model's weights.
+    Its model comes with the package. tests/test_learning.py has a training. It loads
+    its model once, so that what one test traced need not be traced in the next: do not
+    change the model's weights.
     """
+    from air_tf.files import write_json
     from air_tf.runs import RunDir
-    from air_tf.training.train import train
 
     folder = tmp_path_factory.mktemp("learnt")
-    images, counts = _scenes(pools["train"], 0, 10_000)
-    np.savez(folder / "scenes.npz", image=images, count=counts)
-    config = RunConfig(
-        model=AIRConfig(),
-        data=DataConfig(dataset="file", data_file=str(folder / "scenes.npz")),
-        training=TrainingConfig(steps=600),
-    )
-    train(config, folder / "run")
     run = RunDir(folder / "run")
+    RunDir("pretrained:default").copy_to(run.path)
+    images, counts = digit_scenes("train", 2000)
+    np.savez(folder / "scenes.npz", image=images, count=counts)
+    data = DataConfig(dataset="file", data_file=str(folder / "scenes.npz"))
+    config = dataclasses.replace(run.read_config(), data=data)
+    about = {"versions": run.read_versions()}
+    write_json(run.config_file, config.to_dict() | about)
     load = functools.cache(run.load_model)
     run.load_model = lambda proposals=None: load(proposals)
     return run
@@ -282,13 +310,22 @@ def exported(learnt_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def converted_float32(learnt_run, tmp_path_factory):
+def traced_once():
+    """`EdgeModule`, in whose place it traces a model once for all formats."""
+    from air_tf.deployment.signatures import EdgeModule
+
+    return functools.cache(EdgeModule)
+
+
+@pytest.fixture(scope="session")
+def converted_float32(learnt_run, traced_once, tmp_path_factory):
     """What convert.py writes of it in float32, and how that agrees with Keras."""
     from air_tf.deployment import convert
 
     file = tmp_path_factory.mktemp("converted") / "float32.tflite"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "_NUM_COMPARED", 100)
+        patch.setattr(convert, "EdgeModule", traced_once)
         return file, convert.convert(learnt_run, file, format="float32")
 
 

@@ -6,6 +6,7 @@ imported it and what programs use, and a fork of that process runs the program, 
 status.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 # After which a program is killed, in seconds.
 _LIMIT = 300
@@ -95,7 +97,20 @@ def _become(job):
     pathlib.Path(job["pid_file"]).write_text(str(os.getpid()))
     sys.argv = job["command"]
     sys.path[0] = str(_SCRIPTS)
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+        if not isinstance(status, int):
+            raise
+    # To take TensorFlow apart takes longer than a short program does.
+    if threading.active_count() == 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

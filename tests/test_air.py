@@ -51,8 +51,8 @@ def test_infer_in_batches_is_infer_at_once(small_config, images):
         )
 
 
-def test_bytes_and_floats_are_the_same_image(small_config):
-    air = AIR(small_config)
+def test_bytes_and_floats_are_the_same_image(plain_config):
+    air = AIR(plain_config)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
     from_bytes, from_floats = air.infer(pixels), air.infer(pixels / 255)
     np.testing.assert_allclose(from_bytes.z_what, from_floats.z_what, atol=1e-6)
@@ -85,8 +85,8 @@ def test_decode_draws_the_sum_of_the_present_objects(small_config):
     np.testing.assert_allclose(both, alone[:, 0] + alone[:, 1], atol=1e-6)
 
 
-def test_reconstruct_is_the_canvas_of_infer(small_config, images):
-    air = AIR(small_config)
+def test_reconstruct_is_the_canvas_of_infer(plain_config, images):
+    air = AIR(plain_config)
     np.testing.assert_array_equal(air.reconstruct(images), air.infer(images).canvas)
 
 

@@ -34,10 +34,10 @@ _PICTURES = PictureConfig(
 
 
 @pytest.fixture(scope="module")
-def air(small_config):
+def air(plain_config):
     """Untrained; the count depends on the image."""
     tf.keras.utils.set_random_seed(0)
-    air = AIR(small_config)
+    air = AIR(plain_config)
     layer = air.attend.search._cells._mlp._output
     weights, biases = layer.get_weights()
     weights[:, 0], biases[0] = np.linspace(-90, 90, len(weights)), 0.1

@@ -29,11 +29,11 @@ from studies import gradient_variance, objectives, reliability, seeds
 
 
 @pytest.fixture
-def config(small_config, tmp_path):
+def config(plain_config, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (30, 16, 16)).astype(np.uint8)
     np.savez(tmp_path / "x.npz", image=images, count=np.arange(30) % 3)
     return RunConfig(
-        model=small_config,
+        model=dataclasses.replace(plain_config, max_objects=2),
         data=DataConfig(dataset="file", data_file=str(tmp_path / "x.npz")),
         training=TrainingConfig(
             steps=4, batch_size=4, steps_per_evaluation=2, jit_compile=False
@@ -259,12 +259,12 @@ def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):
         (one["image_shape"], one["max_objects"]): one["step_ms"]
         for one in result["measurements"]
     }
-    assert found[(100, 100, 1), 3] == 300.0
+    assert found[(100, 100, 1), 2] == 200.0
     assert [found[config.model.image_shape, steps] for steps in (1, 8)] == [2.56, 20.48]
     assert len(found) == len(result["measurements"])
     lines = step_scaling.format_scaling(result).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    assert ["100 x 100", "3", "300.0", "7", "1.0"] in cells
+    assert ["100 x 100", "2", "200.0", "7", "1.0"] in cells
 
 
 def _rows(table):

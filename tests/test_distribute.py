@@ -265,6 +265,7 @@ def pair(programs, data_file):
         # With moments of its own, and an optimizer.
         "--objective=nvil",
         "--max_objects=1",
+        "--proposals=0",
         "--glimpse_size=8,8",
         "--z_what_size=4",
         "--look_units=8",

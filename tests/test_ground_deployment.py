@@ -22,10 +22,14 @@ from air_tf.model.air import AIR
     params=[LearnedConfig(ground_waves=(3, 3)), StripedConfig()],
     ids=["learned", "striped"],
 )
-def air(small_config, pictures, request):
-    """A model whose masks are not faint, of pictures with three channels."""
+def air(small_config, plain_config, pictures, request):
+    """A model whose masks are not faint, of pictures with three channels.
+
+    One has proposals, which explain some images again, and so their ground.
+    """
+    learned = isinstance(request.param, LearnedConfig)
     config = dataclasses.replace(
-        small_config,
+        small_config if learned else plain_config,
         image_shape=(16, 16, 3),
         composition=AlphaConfig(),
         background=request.param,

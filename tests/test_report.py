@@ -15,7 +15,8 @@ from air_tf.structs import ImageSet
 def page(learnt_run, held_out_scenes):
     images, counts = (part[:200] for part in held_out_scenes)
     air = learnt_run.load_model()
-    some = ImageSet(images, counts)
+    # It counts nearly all images right: some of these counts are wrong.
+    some = ImageSet(images, np.where(np.arange(200) < 5, counts + 1, counts))
     result = dataclasses.replace(evaluate(air, some), warnings=["Watch <this> & that."])
     return report(air, some, result, "A run & <its> data"), result
 
@@ -27,7 +28,7 @@ def test_page_holds_figures_and_pictures(page):
     for row in table_rows(result):
         name = f'<th class="level-{row.level}">{row.name}</th>'
         assert f"{name}<td>{row.value}</td>" in text, row
-    assert len(re.findall('src="data:image/png;base64,', text)) >= 4
+    assert len(re.findall('src="data:image/png;base64,', text)) == 5
     for heading in (
         "Calibration of q(n)",
         "Best",

@@ -13,6 +13,8 @@ from PIL import Image
 
 _SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 _SMALL = [
+    # Which most of the graphs would be for, and tests/test_edge.py has.
+    "--proposals=0",
     "--glimpse_size=8,8",
     "--z_what_size=4",
     "--look_units=8",

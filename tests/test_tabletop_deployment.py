@@ -89,15 +89,17 @@ def served(exported3d):
 
 
 @pytest.fixture(scope="module")
-def converted(air, images, tmp_path_factory):
+def converted(air, images, traced_once, tmp_path_factory):
     """For every format, the file."""
     folder = tmp_path_factory.mktemp("edge")
     found = {}
-    for format in FORMATS:
-        found[format] = folder / f"{format}.tflite"
-        conversion = Conversion(format, (16, 16, 3), 3, kinds=_KINDS)
-        calibration = images[-16:] if format == "int8" else None
-        found[format].write_bytes(to_tflite(air, conversion, calibration))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert_module, "EdgeModule", traced_once)
+        for format in FORMATS:
+            found[format] = folder / f"{format}.tflite"
+            conversion = Conversion(format, (16, 16, 3), 3, kinds=_KINDS)
+            calibration = images[-16:] if format == "int8" else None
+            found[format].write_bytes(to_tflite(air, conversion, calibration))
     return found
 
 

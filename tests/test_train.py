@@ -27,18 +27,20 @@ _TRAINING = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def config(small_config, data_file):
+def config(plain_config, data_file):
     return RunConfig(
         # Each attend step takes XLA its time.
-        model=dataclasses.replace(small_config, max_objects=2),
+        model=dataclasses.replace(plain_config, max_objects=2),
         data=DataConfig(dataset="file", data_file=str(data_file)),
         training=_TRAINING,
     )
 
 
 @pytest.fixture(scope="module")
-def compiled(config):
-    """The config as the default is: with XLA."""
+def compiled(config, small_config):
+    """The config as the default is: with XLA, and with proposals."""
+    model = dataclasses.replace(config.model, inference=small_config.inference)
+    config = dataclasses.replace(config, model=model)
     return config.with_training(jit_compile=True)
 
 
@@ -123,14 +125,14 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         assert one["step"] == other["step"] and one["val_elbo"] == other["val_elbo"]
 
 
-def test_a_folder_of_colour_pictures(small_config, eagerly, tmp_path):
+def test_a_folder_of_colour_pictures(plain_config, eagerly, tmp_path):
     (tmp_path / "pictures").mkdir()
     rng = np.random.default_rng(0)
     for i in range(12):
         pixels = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
     config = RunConfig(
-        model=dataclasses.replace(small_config, image_shape=(12, 18, 3)),
+        model=dataclasses.replace(plain_config, image_shape=(12, 18, 3)),
         data=DataConfig(dataset="folder", image_dir=str(tmp_path / "pictures")),
         training=dataclasses.replace(_TRAINING, steps=4),
     )

@@ -4,12 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
 from air_tf.structs import Explanation, Scenes
 from air_tf.visualization.drawing import draw_boxes, to_picture
 
 _WRONG = "#d00000"
+_ZOOM = 4
 
 
 def side_by_side(
@@ -78,35 +82,69 @@ def reconstructions(
       names: [N] names, which are put before the counts in the titles.
       columns: number of images in a row.
     """
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.4 * columns, 3.2 * rows), layout="constrained")
-    axes = figure.subplots(2 * rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
+    pairs, titles, wrong = [], [], []
     for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        above, below = axes[2 * row, column], axes[2 * row + 1, column]
         inferred = int(scenes.num_objects[i])
         boxes = scenes.boxes[i, :inferred]
-        above.imshow(draw_boxes(to_picture(image, 4), boxes))
-        below.imshow(to_picture(scenes.canvas[i], 4))
-        title, colour = f"{inferred}", "black"
+        above = draw_boxes(to_picture(image, _ZOOM), boxes)
+        pairs.append((above, to_picture(scenes.canvas[i], _ZOOM)))
+        title = f"{inferred}"
         if counts is not None and inferred != counts[i]:
-            title, colour = f"{inferred}, not {counts[i]}", _WRONG
-            for axis in (above, below):
-                axis.axis("on")
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set(color=_WRONG, linewidth=3)
-        if names is not None:
-            title = f"{names[i]}: {title}"
-        above.set_title(title, fontsize=9, color=colour)
+            title = f"{inferred}, not {counts[i]}"
+            wrong.append(i)
+        titles.append(title if names is None else f"{names[i]}: {title}")
+    parts = [pairs[i : i + columns] for i in range(0, len(pairs), columns)]
+    lines = [[pair[k] for pair in part] for part in parts for k in (0, 1)]
+    width, height = pairs[0][0].size
+    # Space for the titles.
+    gap = max(width, height) // 4
+    figure = Figure(figsize=(1.4 * columns, 3.2 * len(parts)), layout="constrained")
+    axis = _show(figure, lines, columns, gap)
+    for i, title in enumerate(titles):
+        row, column = divmod(i, columns)
+        left, top = column * (width + gap), 2 * row * (height + gap)
+        colour = "black"
+        if i in wrong:
+            colour = _WRONG
+            for y in (top, top + height + gap):
+                frame = Rectangle((left, y), width, height, fill=False)
+                frame.set(edgecolor=_WRONG, linewidth=3)
+                axis.add_patch(frame)
+        middle = left + width / 2
+        axis.text(middle, top - gap / 8, title, color=colour, fontsize=9, ha="center")
     figure.suptitle(
         "Inferred count; image with boxes, coloured by attend step (red, green, blue, "
         "...), above its reconstruction",
         fontsize=9,
     )
     return figure
+
+
+def _show(
+    figure: Figure, rows: Sequence[Sequence[Image.Image]], columns: int, gap: int
+) -> Axes:
+    """Shows pictures of one size in rows, as one: axes of their own take their time.
+
+    Args:
+      figure: to show them in.
+      rows: at most `columns` pictures each.
+      columns: number of pictures that the figure has room for.
+      gap: white pixels above each row and between the pictures of a row.
+
+    Returns:
+      The axes. Their units are pixels of the pictures, and the first picture begins at
+      (0, 0), below a gap.
+    """
+    width, height = rows[0][0].size
+    size = (columns * (width + gap) - gap, len(rows) * (height + gap))
+    sheet = Image.new("RGB", size, "white")
+    for row, line in enumerate(rows):
+        for column, picture in enumerate(line):
+            sheet.paste(picture, (column * (width + gap), row * (height + gap) + gap))
+    axis = figure.subplots()
+    axis.imshow(sheet, extent=(0, size[0], size[1] - gap, -gap))
+    axis.axis("off")
+    return axis
 
 
 def save_samples(
@@ -119,16 +157,25 @@ def save_samples(
       rows: canvases [N, H, W, C] by the label of their row; N is the same for all.
       title: of the figure.
     """
-    columns = max(len(canvases) for canvases in rows.values())
+    lines = [_pictures(canvases) for canvases in rows.values()]
+    columns = len(lines[0])
     figure = Figure(figsize=(1.2 * columns, 1.3 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (label, canvases) in zip(axes, rows.items(), strict=True):
-        for axis, canvas in zip(line, canvases, strict=True):
-            axis.imshow(to_picture(canvas, 4))
-            axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(label, fontsize=9)
+    gap, height = _gap(lines), lines[0][0].height
+    axis = _show(figure, lines, columns, gap)
+    for row, label in enumerate(rows):
+        middle = row * (height + gap) + height / 2
+        text = axis.text(-gap, middle, label, rotation=90, fontsize=9)
+        text.set(ha="right", va="center")
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, format="png", dpi=100)
+
+
+def _pictures(canvases: np.ndarray) -> list[Image.Image]:
+    return [to_picture(canvas, _ZOOM) for canvas in canvases]
+
+
+def _gap(rows: Sequence[Sequence[Image.Image]]) -> int:
+    return max(rows[0][0].size) // 12
 
 
 def save_grid(
@@ -142,14 +189,11 @@ def save_grid(
       title: of the figure.
       columns: number of scenes in a row.
     """
-    rows = -(-len(canvases) // columns)
-    figure = Figure(figsize=(1.2 * columns, 1.25 * rows + 0.4), layout="constrained")
-    for i, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axis.set(xticks=[], yticks=[])
-        if i < len(canvases):
-            axis.imshow(to_picture(canvases[i], 4))
-        else:
-            axis.axis("off")
+    shown = _pictures(canvases)
+    lines = [shown[i : i + columns] for i in range(0, len(shown), columns)]
+    size = (1.2 * columns, 1.25 * len(lines) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    _show(figure, lines, columns, _gap(lines))
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, format="png", dpi=100)
 
