@@ -144,3 +144,19 @@ def reading(path: str | os.PathLike, *, field: str | None = None) -> Iterator[No
     except OSError as error:
         reason = " ".join(str(error.strerror or error).split())
         raise InputError(f"{path} can't be read ({reason})", field=field) from error
+
+
+@contextlib.contextmanager
+def reading_stored(path: str | os.PathLike) -> Iterator[None]:
+    """Names the file whose content this version can't use, as an InputError.
+
+    Args:
+      path: of the file, which air_tf wrote.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{path} was written by another version of air_tf, or changed since: "
+            f"{error}"
+        ) from None

@@ -29,7 +29,14 @@ from air_tf.config.checks import one_of
 from air_tf.config.upgrade import VERSION, version_of
 from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.files import as_read_from_json, read_json, reading, replacing, write_json
+from air_tf.files import (
+    as_read_from_json,
+    read_json,
+    reading,
+    reading_stored,
+    replacing,
+    write_json,
+)
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.saving import read_model
@@ -153,14 +160,16 @@ class RunDir:
         """The config of the run in this folder.
 
         Raises:
-          InputError: if there is no run, or a later version of air_tf wrote it.
+          InputError: if there is no run, or one of a version of air_tf whose settings
+            this version can't read.
         """
         found = self._read_config_file()
         parts = ("model", "data", "training")
         missing = [name for name in parts if not isinstance(found.get(name), dict)]
         if missing:
             raise InputError(f"{self.config_file} has no field {', '.join(missing)}")
-        return RunConfig.from_dict(found)
+        with reading_stored(self.config_file):
+            return RunConfig.from_dict(found)
 
     def read_versions(self) -> dict[str, str]:
         """Versions of Python and of the packages that the run was started with."""

@@ -34,7 +34,7 @@ flags.DEFINE_string(
 def main(argv):
     cli.expect_no_arguments(argv)
     config = run_flags.run_config()
-    cluster_of(flags.FLAGS.distribute)  # refuses what can't be
+    cluster = cluster_of(flags.FLAGS.distribute)  # refuses what can't be
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
@@ -50,7 +50,8 @@ def main(argv):
     print(format_table(evaluation))
     for warning in evaluation.warnings:
         print(f"WARNING: {cli.in_flags(warning)}")
-    print(f"\nModel, figures and pictures are in {model_dir}")
+    if cluster is None or cluster.is_chief:  # others have written nothing
+        print(f"\nModel, figures and pictures are in {model_dir}")
 
 
 if __name__ == "__main__":
