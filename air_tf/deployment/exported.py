@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from air_tf.config import PictureConfig
 from air_tf.deployment.answers import find_answers, read_answer, read_pictures
-from air_tf.deployment.export import find_version
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
+from air_tf.deployment.versions import find_version
 from air_tf.errors import InputError
 from air_tf.files import reading_stored
 from air_tf.images import batches, check_images

@@ -67,7 +67,7 @@ def evaluate_run(
     """
     air = run.load_model(proposals)
     shape = air.config.image_shape
-    config = _with_data(run.read_config(), data or {})
+    config = run.read_config().with_data(data or {})
     dataset = config.data.dataset
     train, whole = None, dict[str, Any]()
     if config.pictures is not None:
@@ -116,14 +116,6 @@ def evaluate_run(
         with replacing(report_file) as path:
             path.write_text(report(air, images, evaluation, title), encoding="utf-8")
     return evaluation
-
-
-def _with_data(config: RunConfig, data: Mapping[str, str]) -> RunConfig:
-    if "dataset" not in data:
-        data = {**dataclasses.asdict(config.data), **data}
-    chosen = DataConfig(**data)
-    pictures = config.pictures if chosen.dataset == "folder" else None
-    return dataclasses.replace(config, data=chosen, pictures=pictures)
 
 
 def _own_images(

@@ -28,7 +28,7 @@ from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
-from air_tf.pretrained import folder_of, is_pretrained
+from air_tf.pretrained import refuse_pretrained
 from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
@@ -78,13 +78,7 @@ def train(
       RendererError: if a renderer's process ends and can't be started again.
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
-    if is_pretrained(model_dir):
-        folder_of(model_dir)  # refuses an unknown name
-        raise InputError(
-            f"is {os.fspath(model_dir)}, which is trained already and stays as it is; "
-            "expected the folder of a run",
-            field="model_dir",
-        )
+    refuse_pretrained(model_dir)
     replicas = start(distribute, config)
     with replicas.lost_workers_named():
         data = replicas.together(partial(_load, config, data_dir, pictures))
