@@ -11,6 +11,7 @@ import numpy as np
 
 from air_tf.errors import InputError
 from air_tf.files import make_output_dir, replacing
+from air_tf.images import to_uint8
 from air_tf.inference import variations
 from air_tf.inference.generated_files import FILES
 from air_tf.model.air import AIR
@@ -89,7 +90,7 @@ def _save_scenes(folder: pathlib.Path, scenes: Scenes) -> None:
     with replacing(folder / "scenes.npz") as path:
         np.savez_compressed(
             path,
-            image=np.round(255 * np.clip(scenes.canvas, 0, 1)).astype(np.uint8),
+            image=to_uint8(scenes.canvas),
             count=scenes.num_objects,
             boxes=scenes.boxes,
             z_where=scenes.z_where,
