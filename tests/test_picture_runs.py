@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 
 import keras
 import numpy as np
@@ -112,9 +113,13 @@ def test_an_interrupted_run_sees_the_same_windows(run):
     assert not np.array_equal(whole[0], whole[1])
 
 
-def test_evaluation_of_splits_and_of_other_pictures(run, tmp_path):
+def test_evaluation_of_splits_and_of_other_pictures(run, tmp_path, caplog):
     """6 pictures: one is for validation and one for testing."""
-    test = evaluate_run(run, {}, split="test")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        test = evaluate_run(run, {}, split="test")
+    loading, evaluating = caplog.messages[:1], caplog.messages[-1:]
+    assert loading == ["Loading the images of folder."]
+    assert evaluating == [f"Evaluating {test.num_images} images of folder, test."]
     assert test.split == "test" and test.num_images == pytest.approx(12, abs=2)
     assert evaluate_run(run, {}, split="train").num_images > 3 * test.num_images
     Image.fromarray(_picture(9)).save(tmp_path / "a.png")
