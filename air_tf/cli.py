@@ -16,6 +16,7 @@ from air_tf.config.checks import one_of
 from air_tf.config.model import MAX_OBJECTS
 from air_tf.errors import AirTFError, InputError
 from air_tf.pretrained import list_pretrained
+from air_tf.runs import RunDir
 from air_tf.xla_cache import kept_compilations
 
 # Flags of earlier versions, with their new names.
@@ -105,13 +106,35 @@ def given_pictures(settings: PictureConfig | None) -> PictureConfig | None:
     return None
 
 
-def check_run_to_use() -> None:
-    """Checks the flags of `define_run_to_use`; raises InputError."""
-    require("model_dir", "the folder of a run, or a model that comes with air_tf")
+def run_to_use(*, in_2d: bool = False) -> RunDir:
+    """The run that the flags of `define_run_to_use` name.
+
+    Args:
+      in_2d: whether it must be of two-dimensional scenes.
+
+    Raises:
+      InputError: for one that is not trained to its end, or for numbers that its model
+        can't take. All this needs no TensorFlow.
+    """
     steps = flags.FLAGS.max_objects
     if steps is not None and not 1 <= steps <= MAX_OBJECTS:
         expected = f"expected 1 to {MAX_OBJECTS}"
         raise InputError(f"is {steps}; {expected}", field="max_objects")
+    run = trained_run(in_2d=in_2d)
+    run.read_config().model.num_proposals(flags.FLAGS.proposals)
+    return run
+
+
+def trained_run(*, in_2d: bool = False) -> RunDir:
+    """The run that --model_dir names.
+
+    Raises:
+      InputError: as `RunDir.require_model`.
+    """
+    require("model_dir", "the folder of a run, or a model that comes with air_tf")
+    run = RunDir(flags.FLAGS.model_dir)
+    run.require_model(in_2d=in_2d)
+    return run
 
 
 def expect_no_arguments(argv: list[str]) -> None:

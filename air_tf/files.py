@@ -97,13 +97,7 @@ def make_output_dir(
         be created.
     """
     folder = pathlib.Path(path)
-    for name in names:
-        with reading(folder, field="output_dir"):
-            exists = (folder / name).exists()
-        if exists and not overwrite:
-            raise InputError(
-                f"{folder / name} exists; expected another `output_dir`, or `overwrite`"
-            )
+    require_new_files(folder, names, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,6 +105,24 @@ def make_output_dir(
             f"{folder} can't be made ({error.strerror})", field="output_dir"
         ) from None
     return folder
+
+
+def require_new_files(
+    path: str | os.PathLike, names: Iterable[str], *, overwrite: bool = False
+) -> None:
+    """Checks a folder for results as `make_output_dir`, without making it.
+
+    Raises:
+      InputError: if one of the files exists without `overwrite`.
+    """
+    for name in names:
+        file = pathlib.Path(path) / name
+        with reading(path, field="output_dir"):
+            exists = file.exists()
+        if exists and not overwrite:
+            raise InputError(
+                f"{file} exists; expected another `output_dir`, or `overwrite`"
+            )
 
 
 def unique_names(
@@ -144,3 +156,19 @@ def reading(path: str | os.PathLike, *, field: str | None = None) -> Iterator[No
     except OSError as error:
         reason = " ".join(str(error.strerror or error).split())
         raise InputError(f"{path} can't be read ({reason})", field=field) from error
+
+
+@contextlib.contextmanager
+def reading_stored(path: str | os.PathLike) -> Iterator[None]:
+    """Names the file whose content this version can't use, as an InputError.
+
+    Args:
+      path: of the file, which air_tf wrote.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{path} was written by another version of air_tf, or changed since: "
+            f"{error}"
+        ) from None

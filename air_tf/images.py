@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from air_tf.errors import InputError
 
@@ -40,6 +41,24 @@ def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
             "expected float in [0, 1], or uint8",
             field="images",
         )
+
+
+def to_uint8(images: npt.ArrayLike) -> np.ndarray:
+    """What is shown of images, and stored in files: light from 0 to 1 as 0 to 255.
+
+    A canvas is a mean of p(x given z), which may lie outside of [0, 1]: where objects
+    that add light overlap, it is brighter than any picture. That is clipped.
+
+    Args:
+      images: of any shape, uint8 or float.
+
+    Returns:
+      uint8, of the same shape; uint8 as it is.
+    """
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    return np.round(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
 
 
 def check_aspect(

@@ -24,7 +24,7 @@ from air_tf.config import (
     TrainingConfig,
 )
 from air_tf.config.checks import choice_name, one_of
-from air_tf.config.datasets import USER_SOURCES
+from air_tf.config.datasets import USER_SOURCES, require_dataset
 from air_tf.config.model import LEARNED
 from air_tf.config.presets import preset_of
 from air_tf.config.renderers import RENDERERS, BlackBoxConfig
@@ -125,6 +125,8 @@ def run_config() -> RunConfig:
     """
     preset = PRESETS[preset_name()].config
     parts = _given_parts(preset)
+    dataset = parts["data"].get("dataset", preset.data.dataset)
+    require_dataset(dataset)
     pictures = _given_pictures(parts["data"], preset)
     if pictures is not None:
         parts["model"] = {**pictures.model_settings(), **parts["model"]}

@@ -20,21 +20,28 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from air_tf.config import AIR3DConfig, RunConfig, differing_settings
 from air_tf.config.checks import one_of
 from air_tf.config.upgrade import VERSION, version_of
-from air_tf.data import sources
 from air_tf.errors import InputError
-from air_tf.files import as_read_from_json, read_json, reading, replacing, write_json
-from air_tf.model.air import AIR
-from air_tf.model.air3d import AIR3D
-from air_tf.model.saving import read_model
+from air_tf.files import (
+    as_read_from_json,
+    read_json,
+    reading,
+    reading_stored,
+    replacing,
+    write_json,
+)
 from air_tf.pretrained import folder_of, is_pretrained, list_pretrained
 from air_tf.structs import ImageSet
+
+# TensorFlow takes seconds to import, and settings don't need it. So the functions below
+# import models, and what reads images, where they need them.
+if TYPE_CHECKING:
+    from air_tf.model.air import AIR
+    from air_tf.model.air3d import AIR3D
 
 _PACKAGES = ("air_tf", "tensorflow", "keras", "tensorflow-probability", "numpy")
 # Disk space of a run, in copies of the weights: two checkpoints with Adam's two
@@ -153,14 +160,16 @@ class RunDir:
         """The config of the run in this folder.
 
         Raises:
-          InputError: if there is no run, or a later version of air_tf wrote it.
+          InputError: if there is no run, or one of a version of air_tf whose settings
+            this version can't read.
         """
         found = self._read_config_file()
         parts = ("model", "data", "training")
         missing = [name for name in parts if not isinstance(found.get(name), dict)]
         if missing:
             raise InputError(f"{self.config_file} has no field {', '.join(missing)}")
-        return RunConfig.from_dict(found)
+        with reading_stored(self.config_file):
+            return RunConfig.from_dict(found)
 
     def read_versions(self) -> dict[str, str]:
         """Versions of Python and of the packages that the run was started with."""
@@ -181,22 +190,44 @@ class RunDir:
             )
         return read_json(self.config_file)
 
-    def load_air(self) -> AIR:
-        """The trained model of two-dimensional scenes.
+    def require_model(self, *, in_2d: bool = False) -> RunConfig:
+        """Checks that there is a trained model, without reading it.
+
+        Args:
+          in_2d: whether it must be of two-dimensional scenes.
+
+        Returns:
+          The config of the run.
 
         Raises:
-          InputError: if there is none, or it can't be read.
+          InputError: if there is none.
         """
-        model = self.load_model()
-        if not isinstance(model, AIR):
+        config = self.read_config()
+        if not self.model_file.is_file():
+            raise InputError(
+                f"{self.path} holds no model.keras; its training has not ended yet, "
+                "run scripts/train.py again to resume it",
+                field=_FIELD,
+            )
+        if in_2d and isinstance(config.model, AIR3DConfig):
             raise InputError(
                 f"{self.path} is a run of 3D scenes; expected one of two-dimensional "
                 "scenes",
                 field=_FIELD,
             )
+        return config
+
+    def load_air(self) -> "AIR":
+        """The trained model of two-dimensional scenes.
+
+        Raises:
+          InputError: if there is none, or it can't be read.
+        """
+        self.require_model(in_2d=True)
+        model: Any = self.load_model()
         return model
 
-    def load_model(self, proposals: int | None = None) -> AIR | AIR3D:
+    def load_model(self, proposals: int | None = None) -> "AIR | AIR3D":
         """The trained model.
 
         Args:
@@ -206,13 +237,10 @@ class RunDir:
           InputError: if there is no model, or it can't be read; or for `proposals`
             that it can't have.
         """
-        self.read_config()
-        if not self.model_file.is_file():
-            raise InputError(
-                f"{self.path} holds no model.keras; its training has not ended yet, "
-                "run scripts/train.py again to resume it",
-                field=_FIELD,
-            )
+        self.require_model()
+        from air_tf.model.air import AIR
+        from air_tf.model.saving import read_model
+
         model = read_model(self.model_file)
         number = model.config.num_proposals(proposals)
         return model.with_proposals(number) if isinstance(model, AIR) else model
@@ -300,12 +328,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def make_model(config: RunConfig) -> AIR | AIR3D:
+def make_model(config: RunConfig) -> "AIR | AIR3D":
     """A new model with the run's initial weights.
 
     Raises:
       InputError: for a renderer that can't be started.
     """
+    import keras
+
+    from air_tf.model.air import AIR
+    from air_tf.model.air3d import AIR3D
+
     keras.utils.set_random_seed(config.training.seed)
     policy = "mixed_bfloat16" if config.training.mixed_precision else "float32"
     if isinstance(config.model, AIR3DConfig):
@@ -321,6 +354,8 @@ def load_images(
     with_details: Sequence[str] = (),
 ) -> dict[str, ImageSet]:
     """Loads splits of a run's dataset, see `RunDir.load_images`."""
+    from air_tf.data import sources
+
     return sources.load_splits(
         config.data,
         splits,
@@ -332,7 +367,7 @@ def load_images(
     )
 
 
-def load_model(path: str | os.PathLike) -> AIR | AIR3D:
+def load_model(path: str | os.PathLike) -> "AIR | AIR3D":
     """The trained model of a run.
 
     Args:
@@ -342,6 +377,8 @@ def load_model(path: str | os.PathLike) -> AIR | AIR3D:
     Raises:
       InputError: if there is no model, or it can't be read.
     """
+    from air_tf.model.saving import read_model
+
     with reading(path):
         is_file = pathlib.Path(path).is_file()
     return read_model(path) if is_file else RunDir(path).load_model()

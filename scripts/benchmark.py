@@ -12,6 +12,7 @@ import importlib
 from absl import flags
 
 from air_tf import InputError, cli, run_flags
+from air_tf.deployment.versions import find_version
 from air_tf.extras import require_extra
 
 _MODES = {
@@ -60,16 +61,15 @@ def main(argv: list[str]) -> None:
         raise InputError(f"expected one of `{modes}`; found {found}")
     if mode in ("serving", "session", "beam"):
         cli.require("export_dir", "a folder of export.py")
+        find_version(flags.FLAGS.export_dir)  # refuses what is no export
         require_extra("scale" if mode == "beam" else "serving")
         numbers = [flags.FLAGS.num_images] if mode == "beam" else []
         _print(mode, flags.FLAGS.export_dir, *numbers)
     elif mode in ("edge", "explanations", "sizes"):
-        cli.require("model_dir", "the folder of a run")
-        from air_tf.runs import RunDir
-
+        run = cli.trained_run()
         names = ("dataset", "max_objects") if mode == "explanations" else ()
         options = {name: flags.FLAGS[name].value for name in (*names, "data_dir")}
-        _print(mode, RunDir(flags.FLAGS.model_dir), **options)
+        _print(mode, run, **options)
     elif mode in ("reliability", "objectives"):
         _train(mode)
     else:

@@ -9,6 +9,7 @@ a check fails. Needs the extras: pip install '.[serving,edge]'
 from absl import flags
 
 from air_tf import InputError, cli
+from air_tf.deployment.versions import find_version
 
 cli.define_data_dir()
 flags.adopt_module_key_flags(cli)
@@ -19,6 +20,7 @@ def main(paths):
         raise InputError(
             f"{len(paths)} folders are given; expected one, written by export.py"
         )
+    find_version(paths[0])  # refuses what is no export
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.check_export import check_export, format_table
 

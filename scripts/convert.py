@@ -46,15 +46,14 @@ flags.DEFINE_boolean(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.check_run_to_use()
+    run = cli.run_to_use()
     cli.require("output", "a .tflite file to write")
     cli.require_new_file("output")
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.convert import convert
-    from air_tf.runs import RunDir
 
     agreement = convert(
-        RunDir(flags.FLAGS.model_dir),
+        run,
         flags.FLAGS.output,
         format=flags.FLAGS.format,
         batch_size=flags.FLAGS.batch_size,

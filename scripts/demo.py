@@ -30,7 +30,7 @@ flags.DEFINE_enum(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.check_run_to_use()
+    run = cli.run_to_use(in_2d=True)
     output, output_dir = flags.FLAGS.output, flags.FLAGS.output_dir
     if bool(output) == bool(output_dir):
         raise InputError("expected either `output` or `output_dir`")
@@ -39,10 +39,9 @@ def main(argv):
         make_output_dir(output_dir, ["index.html"], overwrite=flags.FLAGS.overwrite)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.demo import make_demo, write_files, write_one_file
-    from air_tf.runs import RunDir
 
     demo = make_demo(
-        RunDir(flags.FLAGS.model_dir),
+        run,
         format=flags.FLAGS.format,
         max_objects=flags.FLAGS.max_objects,
         proposals=flags.FLAGS.proposals,

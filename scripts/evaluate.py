@@ -11,6 +11,7 @@ from absl import flags
 
 from air_tf import InputError, cli, run_flags
 from air_tf.config import DataConfig
+from air_tf.config.datasets import require_dataset
 from air_tf.data.scenes import SPLITS
 
 run_flags.define_setting_flags(DataConfig, default="that of the run")
@@ -54,7 +55,9 @@ flags.DEFINE_string(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.check_run_to_use()
+    run = cli.run_to_use()
+    data = run_flags.given_settings(DataConfig)
+    require_dataset(run.read_config().with_data(data).data.dataset)
     cli.require_new_file("output")
     cli.require_new_file("report")
     if flags.FLAGS.report and flags.FLAGS.report == flags.FLAGS.output:
@@ -69,11 +72,10 @@ def main(argv):
     from air_tf.evaluation.evaluate_run import evaluate_run
     from air_tf.evaluation.table import format_table
     from air_tf.files import write_json
-    from air_tf.runs import RunDir
 
     evaluation = evaluate_run(
-        RunDir(flags.FLAGS.model_dir),
-        run_flags.given_settings(DataConfig),
+        run,
+        data,
         split=flags.FLAGS.split,
         data_dir=flags.FLAGS.data_dir,
         max_objects=flags.FLAGS.max_objects,

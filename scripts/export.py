@@ -9,6 +9,7 @@ EXPORT_DIR if they are missing. Needs the extra: pip install '.[serving]'
 from absl import flags
 
 from air_tf import cli
+from air_tf.deployment.versions import require_new_version
 
 cli.define_run_to_use()
 flags.adopt_module_key_flags(cli)
@@ -20,14 +21,15 @@ flags.DEFINE_integer(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.check_run_to_use()
+    run = cli.run_to_use()
     cli.require("export_dir", "a folder for the model's versions")
+    if flags.FLAGS.version is not None:
+        require_new_version(flags.FLAGS.export_dir, flags.FLAGS.version)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.export import export
-    from air_tf.runs import RunDir
 
     path = export(
-        RunDir(flags.FLAGS.model_dir),
+        run,
         flags.FLAGS.export_dir,
         version=flags.FLAGS.version,
         max_objects=flags.FLAGS.max_objects,

@@ -13,6 +13,8 @@ are found.
 from absl import flags
 
 from air_tf import cli
+from air_tf.files import require_new_files
+from air_tf.inference.generated_files import FILES
 
 cli.define_model_dir()
 cli.define_overwrite()
@@ -40,14 +42,14 @@ flags.DEFINE_integer(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    cli.require("model_dir", "the folder of a run")
+    run = cli.trained_run(in_2d=True)
     cli.require("output_dir", "a folder for the results")
+    require_new_files(flags.FLAGS.output_dir, FILES, overwrite=flags.FLAGS.overwrite)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.inference.generate import generate_run
-    from air_tf.runs import RunDir
 
     made = generate_run(
-        RunDir(flags.FLAGS.model_dir),
+        run,
         flags.FLAGS.output_dir,
         num_scenes=flags.FLAGS.num_scenes,
         num_objects=flags.FLAGS.num_objects,

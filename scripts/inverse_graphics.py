@@ -23,7 +23,7 @@ flags.DEFINE_string("output_dir", None, "Folder for results.")
 
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    cli.require("model_dir", "the folder of a run")
+    cli.trained_run()  # refuses what is none
     settings = InverseGraphicsConfig(**run_flags.given_settings(InverseGraphicsConfig))
     cli.require("output_dir", "a folder for the results")
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.

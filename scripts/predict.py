@@ -38,26 +38,29 @@ def main(paths):
         raise InputError("no picture is given; expected files, or folders of them")
     if flags.FLAGS.label_images:
         cli.require("output_dir", "a folder for label images")
-    cli.check_run_to_use()
-    # Imported late, so that --help and invalid flags don't wait for TensorFlow.
+    run = cli.run_to_use()
+    # Imported late, so that --help doesn't wait for them.
     from air_tf.files import file_hash
     from air_tf.inference.predict import of_pictures, predict_files
     from air_tf.inference.predict_pictures import predict_pictures
     from air_tf.inference.printing import report_predictions
     from air_tf.inference.tabletop import kinds_of
-    from air_tf.runs import RunDir
 
-    run = RunDir(flags.FLAGS.model_dir)
-    air = run.load_model(flags.FLAGS.proposals)
     config = run.read_config()
     steps = config.prediction_steps(flags.FLAGS.max_objects)
-    infer = functools.partial(air.infer, max_objects=steps)
+    shape = config.model.image_shape
+    # TensorFlow is only imported when all else has been checked.
+    load = functools.cache(functools.partial(run.load_model, flags.FLAGS.proposals))
+
+    def infer(images):
+        return load().infer(images, max_objects=steps)
+
     pictures = cli.given_pictures(config.pictures)
     if pictures is not None:
         predictions = predict_pictures(
             infer,
             pictures,
-            air.config.image_shape[:2],
+            shape[:2],
             paths,
             flags.FLAGS.output_dir,
             model={
@@ -70,12 +73,13 @@ def main(paths):
         )
     else:
         predictions = predict_files(
-            of_pictures(infer, air.config.image_shape, kinds_of(air.config)),
+            of_pictures(infer, shape, kinds_of(config.model)),
             paths,
             flags.FLAGS.output_dir,
             overwrite=flags.FLAGS.overwrite,
             label_images=flags.FLAGS.label_images,
         )
+    load()  # here, as what is wrong with a model is wrong with no picture
     return 0 if report_predictions(predictions, cli.in_flags) else 1
 
 

@@ -16,6 +16,7 @@ Flags that are not described here go to Beam, such as --direct_num_workers=4
 from absl import flags
 
 from air_tf import cli
+from air_tf.deployment.versions import find_version
 from air_tf.extras import require_extra
 
 flags.DEFINE_string("model", None, "Folder of export.py, or one of its versions.")
@@ -31,12 +32,15 @@ def main(for_beam):
     cli.require("model", "a folder of export.py")
     cli.require("input", "a pattern of files")
     cli.require("output", "a new folder")
+    if "://" not in flags.FLAGS.model:
+        find_version(flags.FLAGS.model)  # refuses what is no export
     require_extra("scale")
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.beam.options import pipeline_options
-    from air_tf.deployment.beam.predict import predict
 
     options = pipeline_options(flags.FLAGS.runner, for_beam, field="runner")
+    from air_tf.deployment.beam.predict import predict
+
     totals = predict(
         flags.FLAGS.model,
         flags.FLAGS.input,

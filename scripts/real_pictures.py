@@ -15,7 +15,7 @@ from absl import flags
 
 from air_tf import InputError, cli
 from air_tf.config.checks import one_of
-from air_tf.config.datasets import REAL_PICTURES
+from air_tf.config.datasets import REAL_PICTURES, require_dataset
 from air_tf.extras import require_extra
 
 flags.DEFINE_string(
@@ -49,6 +49,7 @@ def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
     cli.require("output_dir", "a folder for the results")
     size = _object_size(flags.FLAGS.object_size)
+    require_dataset(flags.FLAGS.dataset, REAL_PICTURES)
     require_extra("pictures")
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from studies.real_pictures import compare, tables

@@ -12,6 +12,7 @@ from absl import flags
 
 from air_tf import cli, run_flags
 from air_tf.config.cluster import cluster_of
+from air_tf.pretrained import refuse_pretrained
 
 run_flags.define_run_flags()
 cli.define_data_dir()
@@ -34,12 +35,13 @@ flags.DEFINE_string(
 def main(argv):
     cli.expect_no_arguments(argv)
     config = run_flags.run_config()
-    cluster_of(flags.FLAGS.distribute)  # refuses what can't be
+    cluster = cluster_of(flags.FLAGS.distribute)  # refuses what can't be
+    model_dir = flags.FLAGS.model_dir or run_flags.default_model_dir(config)
+    refuse_pretrained(model_dir)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.table import format_table
     from air_tf.training.train import train
 
-    model_dir = flags.FLAGS.model_dir or run_flags.default_model_dir(config)
     evaluation = train(
         config,
         model_dir,
@@ -50,7 +52,8 @@ def main(argv):
     print(format_table(evaluation))
     for warning in evaluation.warnings:
         print(f"WARNING: {cli.in_flags(warning)}")
-    print(f"\nModel, figures and pictures are in {model_dir}")
+    if cluster is None or cluster.is_chief:  # others have written nothing
+        print(f"\nModel, figures and pictures are in {model_dir}")
 
 
 if __name__ == "__main__":

@@ -218,6 +218,8 @@ def test_settings_that_follow_from_the_size_of_objects():
     assert found["max_objects"] == 6
     assert found["where_prior_loc"][0] == pytest.approx(19 / 48)
     assert found["where_prior_scale"][0] == pytest.approx(0.3 * 26 / 48)
+    # Of those that fill a third of their windows, parts of six are seen.
+    assert PictureConfig(object_size=(35, 65)).model_settings()["max_objects"] == 6
     # Of ten times the size, pixels are averaged.
     large = PictureConfig(object_size=(60, 320))
     assert large.binning == 8 and large.binned_sizes == (7.5, 40.0)

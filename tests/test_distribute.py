@@ -305,9 +305,10 @@ def test_workers_that_were_killed_resume_to_the_same_weights(pair, tmp_path):
     whole = pair(tmp_path / "whole")
     for result in whole:
         assert result.returncode == 0, result.stderr
-    # Both know the figures, and only the chief has written.
+    # Both know the figures, and only the chief has written, and says so.
     figures = [result.stdout.partition("Figures")[2] for result in whole]
-    assert figures[0] == figures[1] != ""
+    chief, end, where = figures[0].partition("\nModel, figures and pictures are in ")
+    assert end and where == "run\n" and chief == figures[1] != ""
     assert [file.name for file in (tmp_path / "whole" / "1").iterdir()] == ["pid"]
 
     run = RunDir(tmp_path / "parts" / "0" / "run")

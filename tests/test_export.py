@@ -23,8 +23,9 @@ from air_tf.deployment.check_export import (
     check_export,
     format_table,
 )
-from air_tf.deployment.export import WARM_UP, export, exported_run, find_version
+from air_tf.deployment.export import WARM_UP, export, exported_run
 from air_tf.deployment.session import read_meta_graph
+from air_tf.deployment.versions import find_version
 from air_tf.errors import InputError, OutputError
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir

@@ -1,10 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from air_tf.errors import InputError
+from air_tf.images import to_uint8
 from air_tf.inference.generate import generate_run
 from air_tf.inference.variations import attend_steps, edits, interpolations, traversals
+from air_tf.model.air import AIR
 
 
 def _decoder(codes):
@@ -98,3 +102,17 @@ def test_a_run_of_3d_scenes_is_refused_without_a_trace(tabletop_run, tmp_path):
     with pytest.raises(InputError, match="is a run of 3D scenes; expected one of two"):
         generate_run(tabletop_run, tmp_path / "drawn", num_scenes=3)
     assert not (tmp_path / "drawn").exists()
+
+
+def test_light_that_adds_up_is_clipped_in_pictures(small_config):
+    """A decoder that always draws white: two objects on a pixel are twice as bright."""
+    air = AIR(dataclasses.replace(small_config, decoder_bias=9.0))
+    canvas = air.generate(20, num_objects=3).canvas
+    assert canvas.max() > 1.9
+    with pytest.raises(InputError, match=r"to [12]\.\d+; expected float in"):
+        air.infer(canvas)
+    pictures = to_uint8(canvas)
+    np.testing.assert_allclose(pictures / 255.0, np.minimum(canvas, 1.0), atol=0.002)
+    assert pictures.max() == 255 and (air.infer(pictures).num_objects >= 0).all()
+    assert to_uint8([-0.1, 0.0, 0.5, 1.7]).tolist() == [0, 0, 128, 255]
+    assert to_uint8(pictures) is pictures

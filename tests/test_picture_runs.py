@@ -1,10 +1,13 @@
 """Runs on pictures of any size, with a small model, through to all runtimes."""
 
 import dataclasses
+import functools
 import json
+import logging
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import tifffile
@@ -15,7 +18,7 @@ from air_tf import ObjectCounter, counter
 from air_tf.config import DataConfig, PictureConfig, RunConfig, TrainingConfig
 from air_tf.data.picture_files import read_pixels
 from air_tf.data.picture_windows import PictureSet, WindowSampler
-from air_tf.deployment.answers import pictures_from_json
+from air_tf.deployment.answers import PICTURES, pictures_from_json, pictures_to_json
 from air_tf.deployment.check_export import check_export, format_table
 from air_tf.deployment.client import Client
 from air_tf.deployment.convert import to_tflite
@@ -24,8 +27,9 @@ from air_tf.deployment.edge import Conversion, EdgeModel
 from air_tf.deployment.export import export
 from air_tf.deployment.session import ServedModel
 from air_tf.deployment.signatures import ServingModule
-from air_tf.errors import InputError
+from air_tf.errors import InputError, ServerError
 from air_tf.evaluation.evaluate_run import evaluate_run
+from air_tf.inference.predict_pictures import predict_pictures
 from air_tf.runs import RunDir
 from air_tf.training.batches import window_batches
 from air_tf.training.train import train
@@ -109,9 +113,13 @@ def test_an_interrupted_run_sees_the_same_windows(run):
     assert not np.array_equal(whole[0], whole[1])
 
 
-def test_evaluation_of_splits_and_of_other_pictures(run, tmp_path):
+def test_evaluation_of_splits_and_of_other_pictures(run, tmp_path, caplog):
     """6 pictures: one is for validation and one for testing."""
-    test = evaluate_run(run, {}, split="test")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        test = evaluate_run(run, {}, split="test")
+    loading, evaluating = caplog.messages[:1], caplog.messages[-1:]
+    assert loading == ["Loading the images of folder."]
+    assert evaluating == [f"Evaluating {test.num_images} images of folder, test."]
     assert test.split == "test" and test.num_images == pytest.approx(12, abs=2)
     assert evaluate_run(run, {}, split="train").num_images > 3 * test.num_images
     Image.fromarray(_picture(9)).save(tmp_path / "a.png")
@@ -146,29 +154,110 @@ class _Server(Client):
         self._served.close()
 
 
-def test_servers_and_devices_see_the_same_in_windows(run, tmp_path):
+@pytest.fixture(scope="module")
+def server(run, tmp_path_factory):
+    """What export.py writes of the run, and its graph answers."""
+    air, config = run.load_model(), run.read_config()
+    module = ServingModule(air, config.prediction_steps(), config.pictures)
+    folder = tmp_path_factory.mktemp("served") / "1"
+    tf.saved_model.save(module, str(folder), signatures=module.signatures())
+    one = _Server(ServedModel(folder))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def device(run, tmp_path_factory):
+    """What convert.py writes of it."""
+    air, config = run.load_model(), run.read_config()
+    conversion = Conversion(
+        "float32",
+        air.config.image_shape,
+        config.prediction_steps(),
+        pictures=config.pictures,
+    )
+    file = tmp_path_factory.mktemp("device") / "a.tflite"
+    file.write_bytes(to_tflite(air, conversion))
+    return EdgeModel(file)
+
+
+def test_servers_and_devices_see_the_same_in_windows(run, server, device):
     """What is made of the windows is the same code everywhere."""
-    air = run.load_model()
-    settings, shape = run.read_config().pictures, air.config.image_shape[:2]
+    air, config = run.load_model(), run.read_config()
+    settings, shape = config.pictures, air.config.image_shape[:2]
     raw = {"a": _picture(3, (70, 90))}
     pictures = PictureSet.of(["a"], raw.__getitem__, settings)
     windows = WindowSampler(pictures, shape).windows([0], 20)
-    wanted = air.infer(windows)
-
-    module = ServingModule(air, air.config.max_objects, settings)
-    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.signatures())
-    server = _Server(ServedModel(tmp_path / "1"))
+    wanted = air.infer(windows, max_objects=config.prediction_steps())
     assert server.read_pictures() == (settings, shape)
     _assert_same(server.infer_windows(windows), wanted)  # in requests of 16
-    server.close()
-
-    conversion = Conversion(
-        "float32", air.config.image_shape, air.config.max_objects, pictures=settings
-    )
-    (tmp_path / "a.tflite").write_bytes(to_tflite(air, conversion))
-    device = EdgeModel(tmp_path / "a.tflite")
     assert device.conversion.pictures == settings
     _assert_same(device.infer(windows), wanted)
+
+
+def test_all_runtimes_write_the_same_tables_and_label_images(
+    run, server, device, tmp_path
+):
+    """As predict.py, serving_client.py and edge_predict.py call them.
+
+    Sums are rounded differently, by 1e-6. So a pixel at the border of a mask may fall
+    to another side; but of 9,700 pixels no more than five do.
+    """
+    config = run.read_config()
+    plate = tmp_path / "plate"
+    plate.mkdir()
+    Image.fromarray(_picture(3, (50, 90))).save(plate / "a.png")
+    tifffile.imwrite(plate / "b.tif", _picture(4, (52, 100)).astype(np.uint16) * 257)
+    air = functools.partial(
+        run.load_model().infer, max_objects=config.prediction_steps()
+    )
+    runtimes = {"air": air, "server": server.infer_windows, "device": device.infer}
+    found = {}
+    for name, infer in runtimes.items():
+        shape = config.model.image_shape[:2]
+        folder = tmp_path / name
+        answers = list(
+            predict_pictures(infer, config.pictures, shape, [plate], folder, model={})
+        )
+        assert [answer.error for answer in answers] == [None, None]
+        labels = [tifffile.imread(folder / "labels" / f"{one}.tif") for one in "ab"]
+        tables = [pd.read_csv(folder / f"{one}.csv") for one in ("counts", "objects")]
+        found[name] = labels, tables
+    wanted_labels, (wanted_counts, wanted_objects) = found["air"]
+    assert wanted_counts["count"].min() >= 3
+    for name in ("server", "device"):
+        labels, (counts, objects) = found[name]
+        differing = sum(
+            np.count_nonzero(one != other)
+            for one, other in zip(labels, wanted_labels, strict=True)
+        )
+        assert differing <= 5, (name, differing)
+        exact = ["image", "count", "count_low", "count_high"]
+        pd.testing.assert_frame_equal(counts[exact], wanted_counts[exact])
+        box = [f"bbox-{i}" for i in range(4)]
+        assert objects["image"].tolist() == wanted_objects["image"].tolist()
+        assert np.abs(objects[box] - wanted_objects[box]).to_numpy().max() <= 1
+        codes = [column for column in objects if column.startswith("z_what")]
+        for column in ("probability", *codes):
+            np.testing.assert_allclose(
+                objects[column], wanted_objects[column], atol=2e-3, err_msg=column
+            )
+
+
+def test_a_server_with_a_model_of_another_version_says_so(server):
+    old = json.loads(
+        pictures_to_json(server.read_pictures()[0], server.read_pictures()[1])
+    )
+    del old["knee"]
+
+    class Older(_Server):
+        def predict(self, signature, inputs):
+            found = super().predict(signature, inputs)
+            return {**found, PICTURES.name: np.array([[json.dumps(old)]])}
+
+    words = "exported by another version of air_tf: PictureConfig lacks the field knee"
+    with pytest.raises(ServerError, match=words):
+        Older(server._served).read_pictures()
 
 
 def test_an_export_passes_its_checks(run, tmp_path):

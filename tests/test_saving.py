@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 import air_tf
-from air_tf.config import NVILConfig, RunConfig, upgrade
+from air_tf.config import DataConfig, NVILConfig, RunConfig, TrainingConfig, upgrade
+from air_tf.data import sources
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.model.saving import read_model
-from air_tf.runs import RunDir, load_model
+from air_tf.runs import RunDir, load_images, load_model
+from air_tf.training.train import train
+from studies.seeds import train_seeds
 
 _FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 
@@ -127,6 +130,43 @@ def test_later_formats_are_refused(saved, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(later))
     with pytest.raises(InputError, match="of a later version of air_tf"):
         RunDir(tmp_path).read_config()
+
+
+def test_settings_of_a_development_version_name_their_file(
+    small_config, data_file, tmp_path
+):
+    """It had the same format, and other fields."""
+    config = RunConfig(
+        model=small_config,
+        data=DataConfig(dataset="file", data_file=str(data_file)),
+        training=TrainingConfig(batch_size=8),
+    )
+    stored = json.loads(json.dumps(config.to_dict()))
+    del stored["model"]["inference"]["revisions"]
+    words = (
+        r"{} was written by another version of air_tf, or changed since: "
+        "DifferenceConfig lacks the field revisions"
+    )
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match=words.format(r"config\.json")):
+        RunDir(tmp_path).read_config()
+    # Its model.
+    model = AIR(small_config)
+    model.get_config = lambda: {"name": "air", "config": stored["model"]}
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=words.format(r"model\.keras")):
+        read_model(tmp_path / "model.keras")
+    # Figures of several seeds.
+    results = {"machine": {}, "config": stored, "seeds": {}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match=words.format(r"results\.json")):
+        train_seeds(config, [0], tmp_path)
+    # A run that has ended is not trained again; its figures are read.
+    run = RunDir(tmp_path / "run")
+    run.open(config, sources.fingerprint(load_images(config, ["train"])["train"]), 99)
+    run.metrics_json.write_text('{"num_images": 3}')
+    with pytest.raises(InputError, match=r"metrics\.json was .*: the figures lack "):
+        train(config, run.path)
 
 
 def test_other_files_are_refused(small_config, tmp_path):

@@ -31,6 +31,11 @@ class Cluster:
     addresses: tuple[str, ...]
     number: int
 
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker alone reads and writes the folder of the run."""
+        return self.number == 0
+
 
 def cluster_of(distribute: str) -> Cluster | None:
     """The workers to train with; None for this process alone.

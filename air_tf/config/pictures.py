@@ -13,9 +13,10 @@ BRIGHT, DARK = "bright", "dark"
 _LARGEST_IN_WINDOW = 40
 # Side of a window over the size of the largest object, and what it is a multiple of.
 _WINDOW, _MULTIPLE = 1.5, 8
-# The canvas is about twice as large as the largest object, and holds that many objects:
-# more attend steps cost training time.
-_MAX_OBJECTS = (4, 8)
+# T at least and at most. A window of 1.5 times the size of objects that touch shows
+# parts of 2.5 * 2.5 of them; with fewer attend steps, the model learns to draw two with
+# one. More attend steps cost training time.
+_MAX_OBJECTS = (6, 8)
 # Standard deviation of the size of objects, over their range.
 _SPREAD = 0.3
 _MIN_GLIMPSE, _MAX_GLIMPSE = 12, 28

@@ -242,6 +242,22 @@ class RunConfig:
         model = dataclasses.replace(self.model, image_shape=shape)
         return dataclasses.replace(self, model=model)
 
+    def with_data(self, changes: Mapping[str, Any]) -> "RunConfig":
+        """A copy with other images.
+
+        Args:
+          changes: fields of `DataConfig`. Without "dataset", they override those of
+            this config.
+
+        Raises:
+          InputError: for fields that do not go together.
+        """
+        if "dataset" not in changes:
+            changes = {**dataclasses.asdict(self.data), **changes}
+        data = DataConfig(**changes)
+        pictures = self.pictures if data.dataset == "folder" else None
+        return dataclasses.replace(self, data=data, pictures=pictures)
+
     def with_training(self, **changes: Any) -> "RunConfig":
         """A copy with some settings of training replaced."""
         training = dataclasses.replace(self.training, **changes)

@@ -8,6 +8,7 @@ the authors' code, https://github.com/stelzner/supair.
 import numpy as np
 
 from air_tf.data.scene_config import SceneConfig
+from air_tf.images import to_uint8
 
 
 def disturb(
@@ -38,4 +39,4 @@ def disturb(
     pixels = darkest + (brightest - darkest) * pixels
     if config.noise:
         pixels += rng.normal(0.0, config.noise, size=pixels.shape)
-    return np.round(255.0 * np.clip(pixels, 0.0, 1.0)).astype(np.uint8)
+    return to_uint8(pixels)

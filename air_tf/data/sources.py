@@ -11,7 +11,12 @@ from absl import logging
 
 from air_tf.config import DataConfig, PictureConfig
 from air_tf.config.checks import one_of
-from air_tf.config.datasets import BUILDERS, REAL_PICTURES, USER_SOURCES
+from air_tf.config.datasets import (
+    BUILDERS,
+    REAL_PICTURES,
+    USER_SOURCES,
+    require_dataset,
+)
 from air_tf.data import origins, user_images
 from air_tf.data.picture_windows import PictureSet, window_set
 from air_tf.data.scenes import SPLITS
@@ -72,8 +77,7 @@ def load_splits(
                 f"images; expected at least {MIN_USER_IMAGES} for training"
             )
         return {split: split_user_images(images, split) for split in splits}
-    if config.dataset.partition("/")[0] not in BUILDERS:
-        raise _unknown(config.dataset)
+    require_dataset(config.dataset)
     builder = prepare(config.dataset, data_dir=data_dir)
     return {
         split: _read_split(builder, split, details=split in with_details)
@@ -186,8 +190,7 @@ def prepare(
       OutputError: if the dataset can't be written.
     """
     name, _, config = dataset.partition("/")
-    if name not in (*BUILDERS, *REAL_PICTURES):
-        raise _unknown(dataset)
+    require_dataset(dataset, (*BUILDERS, *REAL_PICTURES))
     import tensorflow_datasets as tfds
 
     tfds.display_progress_bar(False)
@@ -230,11 +233,6 @@ def prepare(
             f"{builder.data_path}: can't be written ({error.strerror or error})"
         ) from error
     return builder
-
-
-def _unknown(dataset: str) -> InputError:
-    expected = one_of((*BUILDERS, *USER_SOURCES))
-    return InputError(f"is {dataset!r}; expected {expected}", field="dataset")
 
 
 def _require_folder(manual_dir: str | None) -> None:

@@ -11,6 +11,7 @@ from absl import logging
 
 from air_tf.data.scene_config import TabletopSceneConfig
 from air_tf.errors import InputError
+from air_tf.images import to_uint8
 from air_tf.renderers import occlusion
 from air_tf.renderers.analytic import Analytic
 from air_tf.renderers.mujoco_process import MuJoCo
@@ -94,7 +95,7 @@ class LayerPainter(Painter):
         z_pres = (kinds >= 0).astype(np.float32)
         layers = self._layers(kinds, positions, yaws)
         images = occlusion.compose(self._renderer.ground(), *layers, z_pres)
-        images = np.round(255 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
+        images = to_uint8(images)
         visible = occlusion.visible(layers.alpha, layers.depth, z_pres).numpy()
         most = visible.argmax(axis=1) + 1
         shown = np.where(visible.sum(axis=1) >= _MIN_COVERAGE, most, 0)

@@ -1,14 +1,20 @@
 """Compares a converted model with Keras, for each class of models."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from air_tf.deployment.edge import EdgeModel
 from air_tf.evaluation.metrics import mean_iou
+from air_tf.images import batches
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
+from air_tf.progress import with_bar
 from air_tf.structs import Scenes, Scenes3D
+
+# Images, about, after which the bar moves.
+_SHOWN = 64
 
 
 class Agreement(NamedTuple):
@@ -57,10 +63,14 @@ def compare(
       images: [N, H, W, C].
     """
     # In the same batches, so that both loops stop at the same attend step.
-    keras_scenes: Any = air.infer(
-        images, max_objects=edge.max_objects, batch_size=edge.max_batch_size
-    )
-    edge_scenes: Any = edge.infer(images)
+    size = edge.max_batch_size
+    whole = max(_SHOWN // size, 1) * size
+    settings = {"max_objects": edge.max_objects, "batch_size": size}
+    parts = [
+        (air.infer(part, **settings), edge.infer(part))
+        for _, part in with_bar(batches(images, whole), len(images), "comparison")
+    ]
+    keras_scenes, edge_scenes = (_joined(scenes) for scenes in zip(*parts, strict=True))
     same = keras_scenes.num_objects == edge_scenes.num_objects
     overlap = mean_iou(
         *(
@@ -76,6 +86,16 @@ def compare(
         kinds, distance = _kinds_and_positions(keras_scenes, edge_scenes, in_both)
         return Agreement3D(*shared, kinds, distance / config.tabletop.reach)
     return Agreement(*shared, *_codes(keras_scenes, edge_scenes, in_both))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """The scenes of all images."""
+    return type(parts[0])(
+        *(
+            None if arrays[0] is None else np.concatenate(arrays)
+            for arrays in zip(*parts, strict=True)
+        )
+    )
 
 
 def _codes(a: Scenes, b: Scenes, chosen: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from air_tf.config import PictureConfig
+from air_tf.errors import InputError
 from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 
 
@@ -185,7 +186,7 @@ def read_pictures(
       The settings and (h, w) of the canvas; None for other models.
 
     Raises:
-      ValueError: for settings that this version of air_tf can't read.
+      InputError: for settings that this version of air_tf can't read.
     """
     if PICTURES.name not in outputs:
         return None
@@ -201,12 +202,15 @@ def pictures_from_json(text: str) -> tuple[PictureConfig, tuple[int, int]]:
     """Settings of pictures and (h, w) of the canvas.
 
     Raises:
-      ValueError: for invalid settings.
+      InputError: for invalid settings.
     """
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
     canvas = found.pop("canvas", None) if isinstance(found, dict) else None
     if not isinstance(canvas, list) or [type(side) for side in canvas] != [int, int]:
-        raise ValueError("no settings of pictures")
+        raise InputError("no settings of pictures")
     return PictureConfig.from_dict(found), (canvas[0], canvas[1])
 
 

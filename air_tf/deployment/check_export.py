@@ -19,10 +19,11 @@ from air_tf.deployment import serving_config
 from air_tf.deployment.answers import dtype_of
 from air_tf.deployment.convert import check_content, to_tflite
 from air_tf.deployment.edge import Conversion, EdgeModel
-from air_tf.deployment.export import WARM_UP, exported_run, find_version
+from air_tf.deployment.export import WARM_UP, exported_run
 from air_tf.deployment.exportable import Exportable, exportable
 from air_tf.deployment.session import ServedModel, served_max_objects
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, in_float32
+from air_tf.deployment.versions import find_version
 from air_tf.deployment.writing import TEMPORARY, writing
 from air_tf.errors import InputError
 from air_tf.images import batches

@@ -148,17 +148,23 @@ class Client(abc.ABC):
         model that does not do that.
 
         Raises:
-          InputError, ServerError: as `predict`.
+          InputError, ServerError: as `predict`. ServerError also for settings that
+            this version of air_tf can't read.
         """
         black = io.BytesIO()
         Image.new("L", (1, 1)).save(black, "PNG")
         picture = np.array([black.getvalue()], object)
         try:
-            return read_pictures(self.predict(SIGNATURE, {"image_bytes": picture}))
+            outputs = self.predict(SIGNATURE, {"image_bytes": picture})
         except InputError:  # a fixed camera has another aspect ratio
             return None
-        except ValueError:
-            raise _not_ours(self._server) from None
+        try:
+            return read_pictures(outputs)
+        except InputError as error:
+            raise ServerError(
+                f"server {self._server}: the model was exported by another version of "
+                f"air_tf: {error}"
+            ) from None
 
     _server: str
 

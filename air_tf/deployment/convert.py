@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from air_tf.deployment.agreement import Agreement, Agreement3D, compare
 from air_tf.deployment.edge import METADATA_NAME, Conversion, EdgeModel
@@ -87,6 +88,7 @@ def convert(
             )
         proposals = 0
     config, air = run.read_config(), in_float32(run.load_model(proposals))
+    logging.info("Loading the images of %s.", config.data.dataset)
     splits = run.load_images(["train", "test"], data_dir=data_dir)
     calibration = None
     if format == "int8":
@@ -103,6 +105,7 @@ def convert(
         kinds=kinds_of(air.config),
         pictures=config.pictures,
     )
+    logging.info("Converting the model to %s.", format)
     if calibration is None:
         content = to_tflite(air, conversion)
     else:
@@ -111,9 +114,9 @@ def convert(
     output = pathlib.Path(output)
     with replacing(output) as temporary:
         temporary.write_bytes(content)
-        agreement = compare(
-            air, EdgeModel(temporary), splits["test"].images[:_NUM_COMPARED]
-        )
+        compared = splits["test"].images[:_NUM_COMPARED]
+        logging.info("Comparing it with Keras on %d test images.", len(compared))
+        agreement = compare(air, EdgeModel(temporary), compared)
         if agreement.count_agreement < MIN_COUNT_AGREEMENT and not allow_disagreement:
             raise InputError(
                 f"counts of the {format} model agree with Keras on "

@@ -16,6 +16,7 @@ from air_tf.deployment.edge import EdgeModel
 from air_tf.deployment.writing import TEMPORARY, writing
 from air_tf.errors import InputError
 from air_tf.files import make_output_dir, replacing
+from air_tf.images import to_uint8
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
 from air_tf.structs import ImageSet
@@ -120,7 +121,7 @@ def of_model(
         "ink": "#ffffff" if blank.mean() < 0.5 else "#000000",
         "choosesInk": channels == 3 or not is_black,
     }
-    strip = np.concatenate([_to_uint8(blank), _to_uint8(samples)])
+    strip = np.concatenate([to_uint8(blank), to_uint8(samples)])
     return web_page.Page(title, settings, content, _to_strip(strip))
 
 
@@ -140,12 +141,6 @@ def _sizes(boxes: np.ndarray) -> list[list[float]] | None:
         return None
     sizes = np.quantile(boxes[:, 2:] - boxes[:, :2], _QUANTILES, axis=0)
     return np.round(sizes.astype(float), 4).tolist()
-
-
-def _to_uint8(images: np.ndarray) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    return np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _to_strip(images: np.ndarray) -> bytes:

@@ -262,7 +262,7 @@ def _read_conversion(path: str | os.PathLike, content: bytes) -> Conversion:
         return Conversion.from_json(found)
     except ValueError as error:
         raise InputError(
-            f"{path}: its metadata are not those of convert.py ({error})"
+            f"{path}: its metadata are not those of this version's convert.py ({error})"
         ) from None
 
 

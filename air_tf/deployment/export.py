@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from air_tf.deployment.answers import Answers, find_answers
 from air_tf.deployment.exportable import Exportable, exportable
 from air_tf.deployment.session import read_meta_graph
 from air_tf.deployment.signatures import MAX_BATCH_SIZE, ServingModule, in_float32
+from air_tf.deployment.versions import NUMBER, require_new_version
 from air_tf.deployment.writing import writing
 from air_tf.errors import InputError
 from air_tf.extras import require_extra
@@ -31,7 +31,6 @@ WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _RUN = pathlib.Path("assets.extra", "run")
 _OURS = {*serving_files.SETTINGS, model_card.CARD}
 _ABANDONED_SECONDS = 3600
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def export(
@@ -66,13 +65,7 @@ def export(
     found = _versions_in(base)
     if version is None:
         version = max(found, default=0) + 1
-    if not _VERSION.fullmatch(str(version)):
-        raise InputError(f"is {version}; expected 1 to {10**18 - 1}", field="version")
-    if version in found:
-        raise InputError(
-            f"{version} exists in {base}; expected a new one, such as {max(found) + 1}",
-            field="version",
-        )
+    require_new_version(base, version)
     loaded = run.load_model(proposals)
     air = in_float32(loaded)
     config = run.read_config()
@@ -136,29 +129,6 @@ def _remove_abandoned(base: pathlib.Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def find_version(path: str | os.PathLike) -> pathlib.Path:
-    """The folder of an exported version.
-
-    Args:
-      path: BASE/VERSION, or BASE for its largest version.
-
-    Raises:
-      InputError: if there is none, or the folder can't be read.
-    """
-    path = pathlib.Path(path)
-    with reading(path):
-        if (path / "saved_model.pb").is_file():
-            return path
-        if not path.is_dir():
-            raise InputError(f"{path}: no such folder; expected that of export.py")
-        names = [child.name for child in path.iterdir()]
-    # Complete or not: a server would choose the same.
-    found = [int(name) for name in names if _VERSION.fullmatch(name)]
-    if not found:
-        raise InputError(f"{path} holds no version; expected the folder of export.py")
-    return path / str(max(found))
-
-
 def exported_run(version: pathlib.Path) -> RunDir:
     """The run that a version was exported from: model, settings and metrics.
 
@@ -185,7 +155,7 @@ def _versions_in(base: pathlib.Path) -> list[int]:
         children = sorted(base.iterdir())
     found = []
     for child in children:
-        if _VERSION.fullmatch(child.name):
+        if NUMBER.fullmatch(child.name):
             meta_graph = read_meta_graph(child)
             if "serve_image_bytes" in meta_graph.signature_def or (
                 "reconstruct" in meta_graph.signature_def

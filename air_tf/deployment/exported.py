@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from air_tf.config import PictureConfig
 from air_tf.deployment.answers import find_answers, read_answer, read_pictures
-from air_tf.deployment.export import find_version
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
+from air_tf.deployment.versions import find_version
 from air_tf.errors import InputError
+from air_tf.files import reading_stored
 from air_tf.images import batches, check_images
 from air_tf.structs import Kinds, Scenes, Scenes3D, TabletopScenes
 from air_tf.visualization.drawing import to_picture_bytes
@@ -57,7 +58,8 @@ class ExportedModel:
         self.image_shape: tuple[int, int, int] = tuple(image.shape[1:])
         outputs = serving.structured_outputs
         self.code_size = outputs["z_what"].shape[-1] if "z_what" in outputs else 0
-        self.kinds, self.pictures = self._constants()
+        with reading_stored(path):
+            self.kinds, self.pictures = self._constants()
 
     def _constants(self) -> tuple[Kinds | None, PictureConfig | None]:
         """What `serve_image_bytes` says of the model besides its scenes."""

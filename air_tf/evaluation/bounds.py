@@ -9,7 +9,9 @@ import tensorflow_probability as tfp
 from air_tf.images import batches
 from air_tf.model.air import AIR
 from air_tf.model.pixels import to_float
+from air_tf.model.tracing import any_number, trace_once
 from air_tf.objectives.iwae import log_weights
+from air_tf.progress import with_bar
 
 
 def iwae_bound(
@@ -42,14 +44,13 @@ def iwae_bound(
     """
     steps = air.config.num_steps(max_objects)
     total = 0.0
-    for part, batch in batches(images, batch_size):
+    others = (steps, tf.constant(num_samples), fitted_count)
+    first_seed = tf.constant([seed, 0])
+    trace_once(_log_sum_of_weights, air, any_number(images), first_seed, *others)
+    all_batches = batches(images, batch_size)
+    for part, batch in with_bar(all_batches, len(images), "bound"):
         log_sum = _log_sum_of_weights(
-            air,
-            to_float(batch),
-            tf.constant([seed, part.start]),
-            steps,
-            tf.constant(num_samples),
-            fitted_count,
+            air, to_float(batch), tf.constant([seed, part.start]), *others
         )
         total += float(tf.reduce_sum(log_sum)) - len(batch) * math.log(num_samples)
     return total / len(images)

@@ -15,8 +15,10 @@ from air_tf.inference.steps import errors_by_step
 from air_tf.model.air import AIR
 from air_tf.model.likelihood import log_normal
 from air_tf.model.pixels import to_float
+from air_tf.model.tracing import any_number, trace_once
 from air_tf.objectives.bound import TERMS
 from air_tf.objectives.enumeration import enumeration
+from air_tf.progress import with_bar
 from air_tf.structs import ImageSet, Scenes
 
 # Of a pixel that counts as covered by an object.
@@ -34,6 +36,7 @@ def evaluate(
     seed: int = 0,
     fitted_count: bool = False,
     by_step: bool = False,
+    show_progress: bool = False,
 ) -> Evaluation:
     """Measures counts, boxes, reconstructions and the bound.
 
@@ -48,6 +51,7 @@ def evaluate(
         instead of the p(n) of training.
       by_step: whether to measure `reconstruction_error_by_step`, which decodes the
         objects a second time.
+      show_progress: whether to show a bar, see `air_tf.progress`.
 
     Returns:
       The figures that need only the model and the images, see `Evaluation`.
@@ -64,7 +68,12 @@ def evaluate(
     sampled_counts: list[np.ndarray] = []
     aris: list[float | None] = []
     covered, shares = 0.0, np.zeros(2)
-    for part, batch in batches(images.images, batch_size):
+    number = any_number(images.images)
+    trace_once(_sampled_bound, air, number, tf.constant([seed, 0]), steps, fitted_count)
+    all_batches = batches(images.images, batch_size)
+    if show_progress:
+        all_batches = with_bar(all_batches, num, "evaluation")
+    for part, batch in all_batches:
         batch = to_float(batch)
         scenes = air.infer(
             batch, max_objects=steps, proposals=proposals, batch_size=batch_size

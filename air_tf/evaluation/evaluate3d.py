@@ -16,6 +16,7 @@ from air_tf.model.likelihood import log_normal_constant
 from air_tf.model.pixels import to_float
 from air_tf.objectives.bound import TERMS
 from air_tf.objectives.kind_enumeration import plain_bound
+from air_tf.progress import with_bar
 from air_tf.structs import ImageSet, Objects3D, Scenes3D
 
 _ERRORS = ("reconstruction_error", "empty_canvas_error")
@@ -30,6 +31,7 @@ def evaluate3d(
     batch_size: int = 125,
     seed: int = 0,
     fitted_count: bool = False,
+    show_progress: bool = False,
 ) -> Evaluation:
     """Measures counts, kinds, positions, yaws, masks, reconstructions and the bound.
 
@@ -41,6 +43,7 @@ def evaluate3d(
       seed: seed of the samples of q.
       fitted_count: whether the bound uses p(n) as fitted to the training images,
         instead of the p(n) of training.
+      show_progress: whether to show a bar, see `air_tf.progress`.
 
     Returns:
       The figures that need only the model and the images, see `Evaluation`. Without
@@ -57,7 +60,10 @@ def evaluate3d(
     parts: list[Scenes3D] = []
     sampled_counts: list[np.ndarray] = []
     aris: list[float | None] = []
-    for part, batch in batches(images.images, batch_size):
+    all_batches = batches(images.images, batch_size)
+    if show_progress:
+        all_batches = with_bar(all_batches, len(images.images), "evaluation")
+    for part, batch in all_batches:
         scenes = air.infer(batch, max_objects=steps, batch_size=batch_size)
         batch = to_float(batch)
         terms, counts = _sampled_bound(

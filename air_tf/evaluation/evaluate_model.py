@@ -16,12 +16,17 @@ def evaluate_model(
     proposals: int | None = None,
     fitted_count: bool = False,
     by_step: bool = False,
+    show_progress: bool = False,
 ) -> Evaluation:
     """See `evaluate`; without errors by step for 3D scenes."""
     if isinstance(air, AIR3D):
         air.config.num_proposals(proposals)
         return evaluate3d(
-            air, images, max_objects=max_objects, fitted_count=fitted_count
+            air,
+            images,
+            max_objects=max_objects,
+            fitted_count=fitted_count,
+            show_progress=show_progress,
         )
     return evaluate(
         air,
@@ -30,4 +35,5 @@ def evaluate_model(
         proposals=proposals,
         fitted_count=fitted_count,
         by_step=by_step,
+        show_progress=show_progress,
     )

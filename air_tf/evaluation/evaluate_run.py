@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
+
 from air_tf.config import AIR3DConfig, DataConfig, RunConfig
 from air_tf.config.datasets import USER_SOURCES
 from air_tf.data import sources
@@ -67,9 +69,10 @@ def evaluate_run(
     """
     air = run.load_model(proposals)
     shape = air.config.image_shape
-    config = _with_data(run.read_config(), data or {})
+    config = run.read_config().with_data(data or {})
     dataset = config.data.dataset
     train, whole = None, dict[str, Any]()
+    logging.info("Loading the images of %s.", dataset)
     if config.pictures is not None:
         steps = config.prediction_steps(max_objects)
         images, split, whole = _own_windows(run, config.data, air, split, steps)
@@ -86,6 +89,7 @@ def evaluate_run(
         )
     if num_samples is not None and isinstance(air, AIR3D):
         raise InputError("is iwae; expected elbo for 3D scenes", field="bound")
+    logging.info("Evaluating %d images of %s, %s.", len(images.images), dataset, split)
     with renderer_errors():
         evaluation = evaluate_model(
             air,
@@ -93,9 +97,11 @@ def evaluate_run(
             max_objects=max_objects,
             fitted_count=fitted_count,
             by_step=True,
+            show_progress=True,
         )
     added: dict[str, Any] = {"dataset": dataset, "split": split}
     if num_samples is not None and isinstance(air, AIR):
+        logging.info("Computing the bound with %d samples.", num_samples)
         added["num_samples"] = num_samples
         added["iwae"] = iwae_bound(
             air,
@@ -105,6 +111,7 @@ def evaluate_run(
             fitted_count=fitted_count,
         )
     if train is not None and split != "train" and isinstance(air, AIR):
+        logging.info("Fitting the linear probe to %d images.", len(train.images))
         probe = linear_probe(
             *(labelled_codes(air, part, max_objects) for part in (train, images))
         )
@@ -112,18 +119,11 @@ def evaluate_run(
     added |= whole
     evaluation = dataclasses.replace(evaluation, **added, warnings=diagnose(evaluation))
     if report_file is not None:
+        logging.info("Writing the report.")
         title = f"{run.path.resolve().name} on {dataset}, {split}"
         with replacing(report_file) as path:
             path.write_text(report(air, images, evaluation, title), encoding="utf-8")
     return evaluation
-
-
-def _with_data(config: RunConfig, data: Mapping[str, str]) -> RunConfig:
-    if "dataset" not in data:
-        data = {**dataclasses.asdict(config.data), **data}
-    chosen = DataConfig(**data)
-    pictures = config.pictures if chosen.dataset == "folder" else None
-    return dataclasses.replace(config, data=chosen, pictures=pictures)
 
 
 def _own_images(

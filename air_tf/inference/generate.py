@@ -11,7 +11,9 @@ import numpy as np
 
 from air_tf.errors import InputError
 from air_tf.files import make_output_dir, replacing
+from air_tf.images import to_uint8
 from air_tf.inference import variations
+from air_tf.inference.generated_files import FILES
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
 from air_tf.structs import Scenes
@@ -21,16 +23,6 @@ from air_tf.visualization import film, pictures
 _MAX_IMAGES = 1000
 # Number of scenes in scenes.png.
 _MAX_DRAWN = 64
-
-_FILES = {
-    "scenes.npz": "image, count, boxes, z_where and z_what of all scenes",
-    "scenes.png": "the first 64 of these scenes",
-    "traversals.png": "a code, changed along the dimensions that vary most",
-    "interpolation.png": "interpolations between the codes of two objects",
-    "editing.png": "scenes with an object moved, removed and duplicated",
-    "steps.png": "the canvas after each attend step",
-    "attend.gif": "what is looked at, read, drawn and left, step by step",
-}
 
 
 def generate_run(
@@ -76,7 +68,7 @@ def generate_run(
     """
     # First, so that a run that can't be used leaves no folder.
     air = run.load_air()
-    folder = make_output_dir(output_dir, _FILES, overwrite=overwrite)
+    folder = make_output_dir(output_dir, FILES, overwrite=overwrite)
     _save_scenes(
         folder,
         air.generate(
@@ -91,14 +83,14 @@ def generate_run(
             f"(provide them and run again with `overwrite`): {error}"
         ) from None
     _save_variations(folder, air, test.images[:_MAX_IMAGES])
-    return dict(_FILES)
+    return dict(FILES)
 
 
 def _save_scenes(folder: pathlib.Path, scenes: Scenes) -> None:
     with replacing(folder / "scenes.npz") as path:
         np.savez_compressed(
             path,
-            image=np.round(255 * np.clip(scenes.canvas, 0, 1)).astype(np.uint8),
+            image=to_uint8(scenes.canvas),
             count=scenes.num_objects,
             boxes=scenes.boxes,
             z_where=scenes.z_where,

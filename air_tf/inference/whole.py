@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from air_tf.config.pictures import PictureConfig
 from air_tf.data.picture_files import shares
@@ -16,6 +15,7 @@ from air_tf.inference.counts import count_interval
 from air_tf.inference.flood import flood
 from air_tf.inference.valleys import joined
 from air_tf.inference.windows import Grid, make_grid
+from air_tf.progress import bar
 from air_tf.structs import PictureObjects, Scenes
 
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
@@ -138,8 +138,7 @@ def find_in_prepared(
     missed: list[float] = []
     number, code_size = 0, 0
     wanted = _bright_places(shown, grid, _LEVELS * settings.min_contrast)
-    bar = tqdm(total=len(wanted), desc=what, delay=2.0, disable=None, leave=False)
-    with bar:
+    with bar(len(wanted), what) as shown_bar:
         for places, windows in _batches(shown, grid, wanted):
             scenes = infer(windows)
             candidates += _candidates(
@@ -151,7 +150,7 @@ def find_in_prepared(
             )
             missed += _missed(scenes, places, grid)
             number, code_size = number + len(places), scenes.z_what.shape[-1]
-            bar.update(len(places))
+            shown_bar.update(len(places))
     kept = _without_duplicates(candidates, size)
     kept = sorted(kept, key=lambda one: one.centre)
     labels = flood(_cores(kept, size), picture, above=_GROUND)

@@ -26,7 +26,7 @@ from air_tf.images import batches, check_images
 from air_tf.model import distributions, spatial
 from air_tf.model.attend3d import Attend3D, draw_noise
 from air_tf.model.pixels import to_float
-from air_tf.model.tracing import in_batches
+from air_tf.model.tracing import in_batches, trace_once
 from air_tf.renderers.make import make_renderer
 from air_tf.renderers.occlusion import compose
 from air_tf.renderers.renderer import Renderer
@@ -287,6 +287,8 @@ class AIR3D(keras.Model):
         # Not within the trace, which could not start a process.
         self.renderer  # noqa: B018
         fields = (scenes.kind, scenes.position, scenes.yaw, scenes.presence)
+        specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in fields]
+        trace_once(self._compiled_render, *specs)  # T must be known
         return np.concatenate(
             [
                 self._compiled_render(*(field[part] for field in fields)).numpy()
@@ -294,7 +296,6 @@ class AIR3D(keras.Model):
             ]
         )
 
-    # With relaxed shapes, T would not be known.
     @tf.function(autograph=False)
     def _compiled_render(self, kind, position, yaw, presence):
         return self.render(kind, position, yaw, presence)

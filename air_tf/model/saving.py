@@ -14,7 +14,7 @@ import keras
 from air_tf.config import AIRConfig
 from air_tf.config.upgrade import WEIGHTS_VERSION, version_of
 from air_tf.errors import InputError
-from air_tf.files import reading
+from air_tf.files import reading, reading_stored
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 
@@ -50,7 +50,7 @@ def read_model(path: str | os.PathLike) -> AIR | AIR3D:
 
     Raises:
       InputError: for a file that can't be read, holds another model, or was written
-        by a later version of air_tf.
+        by a version of air_tf whose settings this version can't read.
     """
     path = pathlib.Path(path)
     with reading(path):
@@ -60,12 +60,13 @@ def read_model(path: str | os.PathLike) -> AIR | AIR3D:
     if not is_archive:
         raise InputError(f"{path} can't be read: not a Keras model, or a broken one")
     try:
-        saved = _saved_config(path)
-        if saved is not None and version_of(saved["config"]) < WEIGHTS_VERSION:
-            return _upgraded(path, saved)
-        model = keras.saving.load_model(path)
-    except InputError as error:
-        raise InputError(f"{path} can't be read: {error}") from None
+        with reading_stored(path):
+            saved = _saved_config(path)
+            if saved is not None and version_of(saved["config"]) < WEIGHTS_VERSION:
+                return _upgraded(path, saved)
+            model = keras.saving.load_model(path)
+    except InputError:
+        raise
     except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} can't be read ({reason})") from None

@@ -51,3 +51,18 @@ def folder_of(path: str | os.PathLike) -> pathlib.Path:
             field="model_dir",
         )
     return FOLDER / name
+
+
+def refuse_pretrained(path: str | os.PathLike) -> None:
+    """Refuses to train a model that comes with the package.
+
+    Raises:
+      InputError: if `path` names one.
+    """
+    if is_pretrained(path):
+        folder_of(path)  # refuses an unknown name
+        raise InputError(
+            f"is {os.fspath(path)}, which is trained already and stays as it is; "
+            "expected the folder of a run",
+            field="model_dir",
+        )

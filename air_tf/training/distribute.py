@@ -113,7 +113,7 @@ class Workers(Replicas):
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster):
         super().__init__(strategy)
         self._cluster = cluster
-        self.is_chief = cluster.number == 0
+        self.is_chief = cluster.is_chief
 
     def together(self, function):
         result, error = None, None

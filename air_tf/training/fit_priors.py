@@ -7,6 +7,7 @@ from air_tf.images import batches
 from air_tf.model import distributions
 from air_tf.model.air import AIR
 from air_tf.model.pixels import to_float
+from air_tf.model.tracing import any_number, trace_once
 
 
 def fit_priors(
@@ -31,6 +32,7 @@ def fit_priors(
     """
     totals: list[np.ndarray] = []
     errors: list[np.ndarray] = []
+    trace_once(_sums, air, any_number(images))
     for _, batch in batches(images, batch_size):
         *sums, error = [np.float64(one) for one in _sums(air, to_float(batch))]
         totals = [*map(np.add, totals, sums)] if totals else sums

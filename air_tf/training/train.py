@@ -23,12 +23,12 @@ from air_tf.evaluation.diagnosis import diagnose
 from air_tf.evaluation.evaluate_model import evaluate_model
 from air_tf.evaluation.evaluation import Evaluation
 from air_tf.evaluation.picture_counts import picture_figures
-from air_tf.files import replacing, write_json
+from air_tf.files import reading_stored, replacing, write_json
 from air_tf.inference.explain import explain, generated_canvases
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
 from air_tf.model.pixels import to_float
-from air_tf.pretrained import folder_of, is_pretrained
+from air_tf.pretrained import refuse_pretrained
 from air_tf.renderers.renderer import renderer_errors
 from air_tf.runs import RunDir, load_images, make_model
 from air_tf.structs import ImageSet
@@ -78,13 +78,7 @@ def train(
       RendererError: if a renderer's process ends and can't be started again.
       TrainingDiverged: if the objective or its gradient is NaN or infinite.
     """
-    if is_pretrained(model_dir):
-        folder_of(model_dir)  # refuses an unknown name
-        raise InputError(
-            f"is {os.fspath(model_dir)}, which is trained already and stays as it is; "
-            "expected the folder of a run",
-            field="model_dir",
-        )
+    refuse_pretrained(model_dir)
     replicas = start(distribute, config)
     with replicas.lost_workers_named():
         data = replicas.together(partial(_load, config, data_dir, pictures))
@@ -142,12 +136,15 @@ def _train(data: _Data, run: RunDir, replicas: Replicas) -> Evaluation:
         run.open(config, data.fingerprint, air.count_params())
         _warn_about_counts(config, splits["train"])
         _warn_about_ground(air, splits["train"])
-        return run.read_metrics_json() if run.metrics_json.exists() else None
+        if not run.metrics_json.exists():
+            return None
+        logging.info("%s already holds this run, trained to its end.", run.path)
+        return run.read_metrics_json()
 
     finished = replicas.in_chief(open_run)
     if finished is not None:
-        logging.info("%s already holds this run, trained to its end.", run.path)
-        return Evaluation.from_dict(finished)
+        with reading_stored(run.metrics_json):
+            return Evaluation.from_dict(finished)
 
     trainer = Trainer(air, config.training, replicas)
     with replicas.scope():

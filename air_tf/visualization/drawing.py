@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
+from air_tf.images import to_uint8
+
 # Box colours by attend step, repeated after 6: red, green, blue, orange, purple, cyan.
 STEP_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")
 
@@ -17,8 +19,7 @@ def to_picture(image: np.ndarray, zoom: int = 1) -> Image.Image:
         shown in grey.
       zoom: factor by which height and width are enlarged.
     """
-    if image.dtype != np.uint8:
-        image = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    image = to_uint8(image)
     if image.shape[-1] != 3:
         image = np.repeat(image[..., :1], 3, axis=-1)
     height, width = image.shape[:2]

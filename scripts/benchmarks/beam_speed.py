@@ -17,9 +17,9 @@ from air_tf.data.prepare import domed, padded, prepare
 from air_tf.deployment.beam.options import LOCAL, pipeline_options
 from air_tf.deployment.beam.predict import predict
 from air_tf.deployment.beam.rows import picture_rows
-from air_tf.deployment.export import find_version
 from air_tf.deployment.exported import ExportedModel
 from air_tf.deployment.signatures import MAX_BATCH_SIZE
+from air_tf.deployment.versions import find_version
 from air_tf.inference.results.table import describe_picture
 from air_tf.inference.whole import find_objects
 from air_tf.visualization.drawing import to_picture_bytes

@@ -26,10 +26,10 @@ from tensorflow_serving.apis import (
 )
 
 from air_tf.deployment import serving_config
-from air_tf.deployment.export import find_version
 from air_tf.deployment.protos.session_bundle_config_pb2 import BatchingParameters
 from air_tf.deployment.serving_files import MODEL_NAME
 from air_tf.deployment.session import ServedModel
+from air_tf.deployment.versions import find_version
 
 _MAX_MESSAGE_BYTES = 2**26
 _MAX_TENSOR_BYTES = 2**26

@@ -18,10 +18,11 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from air_tf.deployment.export import exported_run, find_version
+from air_tf.deployment.export import exported_run
 from air_tf.deployment.serving_files import MODEL_NAME
 from air_tf.deployment.session import read_meta_graph, served_max_objects
 from air_tf.deployment.signatures import in_float32
+from air_tf.deployment.versions import find_version
 from air_tf.structs import Scenes
 from air_tf.visualization.drawing import to_picture_bytes
 from benchmarks.emulator import Emulator

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from air_tf.deployment.export import find_version
 from air_tf.deployment.session import ServedModel
+from air_tf.deployment.versions import find_version
 from air_tf.images import batches
 from benchmarks.exported_images import sampled_images
 from benchmarks.tables import markdown_table

@@ -10,7 +10,13 @@ from absl import logging
 
 from air_tf.config import RunConfig, differing_settings
 from air_tf.errors import InputError, TrainingDiverged
-from air_tf.files import as_read_from_json, make_output_dir, read_json, write_json
+from air_tf.files import (
+    as_read_from_json,
+    make_output_dir,
+    read_json,
+    reading_stored,
+    write_json,
+)
 from air_tf.runs import RunDir
 from air_tf.training.train import train
 from benchmarks.machine import machine
@@ -58,7 +64,8 @@ def train_seeds(
         results = read_json(file)
         stored = results["config"]
         stored["training"].setdefault("seed", 0)  # which results leave out
-        found = _without_seed(RunConfig.from_dict(stored))
+        with reading_stored(file):
+            found = _without_seed(RunConfig.from_dict(stored))
         differing = differing_settings(settings, found)
         if differing:
             raise InputError(
