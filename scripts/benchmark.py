@@ -26,7 +26,7 @@ _MODES = {
     "beam": "Compare a pipeline of Beam with an exported model alone.",
     "edge": "Time every LiteRT format of a run.",
     "explanations": "Measure what explaining images again changes and costs.",
-    "sizes": "Measure counts of digits of other sizes.",
+    "sizes": "Measure counts of digits of other sizes, and of drawn ones.",
 }
 # Those that are not called benchmarks.MODE_speed and benchmark_MODE.
 _MODULES = {

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import importlib.resources
+import itertools
 import json
 import lzma
 import pathlib
@@ -19,6 +20,7 @@ from air_tf.deployment import demo, litert_js, web_page
 from air_tf.deployment.edge import EdgeModel
 from air_tf.errors import InputError
 from air_tf.inference.editing import SceneEditor
+from benchmarks.pen_digits import brushed
 
 _AXE = pathlib.Path(__file__).parent / "fixtures" / "axe-4.14.1.min.js.xz"
 _AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -218,6 +220,21 @@ def test_drawing(fresh, made):
     assert _text(fresh, "count") == "1 object"
     _click(fresh, "undo")
     assert _text(fresh, "count") == "0 objects"
+
+
+@pytest.mark.parametrize("brush", [1.0, 2.5, 6.0])
+def test_drawings_of_the_benchmark_are_those_of_the_page(fresh, brush):
+    """Pixels of `benchmark.py --sizes`, which draws without a browser."""
+    fresh.execute_script(
+        "document.getElementById('brush').value = arguments[0]", str(brush)
+    )
+    found = np.reshape(_draw(fresh, _SEVEN)["image"], (50, 50))
+    points = fresh.execute_script("return demo.state().strokes[0].points")
+    ways = [np.linspace(start, end, 50) for start, end in itertools.pairwise(points)]
+    drawn = brushed([np.concatenate(ways)], brush, (50, 50)) / 255
+    assert np.abs(drawn - found).max() < 0.3
+    assert np.abs(drawn - found)[found > 0].mean() < 0.06
+    np.testing.assert_allclose(drawn.sum(), found.sum(), rtol=0.12)
 
 
 def _frames(browser, selector):

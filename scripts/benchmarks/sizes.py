@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,31 @@ from air_tf.data.pool_builder import PoolBuilder
 from air_tf.data.pool_scenes import compose_scene
 from air_tf.data.scenes import SPLITS
 from air_tf.errors import InputError
+from air_tf.model.air import AIR
 from air_tf.runs import RunDir
+from benchmarks.pen_digits import pen_scenes
 from benchmarks.tables import markdown_table
 
 _SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)
+_HEIGHTS = (9, 12, 16, 20, 25, 30, 35)
 _NUM_SCENES = 300
 
 
 def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, Any]:
-    """Infers scenes of the run's test objects, all of a scene equally enlarged.
+    """Infers scenes of the run's test objects, and of digits drawn with a brush.
 
-    Scenes are those of the run's dataset in everything else. They are composed in
-    memory.
+    All objects of a scene are equally large. Test objects are enlarged; scenes are
+    those of the run's dataset in everything else. Digits drawn are those of
+    `benchmarks.pen_digits`. Scenes are composed in memory.
 
     Args:
       run: of scenes that are composed of pictures of objects, such as digits.
       data_dir: of TFDS, for the pictures of objects; its own default if omitted.
 
     Returns:
-      "run", "num_scenes" of a size, and "sizes": for every size, the median "height" of
-      the objects in pixels, "count_accuracy", and "by_count", the same for each count.
+      "run", "num_scenes" of a size, "sizes": for every size, the median "height" of
+      the objects in pixels, "count_accuracy", and "by_count", the same for each count;
+      and "drawn": the last two for every height of digits drawn.
 
     Raises:
       InputError: for a run of other scenes.
@@ -48,14 +54,29 @@ def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, An
         ]
         images = np.stack([scene.image for scene in composed])
         counts = np.array([len(scene.boxes) for scene in composed])
-        correct = air.infer(images).num_objects == counts
         boxes = images.shape[1] * np.concatenate([scene.boxes for scene in composed])
-        found[size] = {
-            "height": float(np.median(boxes[:, 2] - boxes[:, 0])),
-            "count_accuracy": float(correct.mean()),
-            "by_count": {n: float(correct[counts == n].mean()) for n in scenes.counts},
-        }
-    return {"run": run.path.name, "num_scenes": _NUM_SCENES, "sizes": found}
+        height = float(np.median(boxes[:, 2] - boxes[:, 0]))
+        found[size] = {"height": height, **_accuracy(air, images, counts)}
+    drawn = {
+        height: _accuracy(air, *pen_scenes(height, _NUM_SCENES, scenes.canvas_size))
+        for height in _HEIGHTS
+    }
+    return {
+        "run": run.path.name,
+        "num_scenes": _NUM_SCENES,
+        "sizes": found,
+        "drawn": drawn,
+    }
+
+
+def _accuracy(air: AIR, images: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    correct = air.infer(images).num_objects == counts
+    return {
+        "count_accuracy": float(correct.mean()),
+        "by_count": {
+            n: float(correct[counts == n].mean()) for n in np.unique(counts).tolist()
+        },
+    }
 
 
 def _builder(name: str, config: str, data_dir: str | None) -> PoolBuilder:
@@ -76,19 +97,30 @@ def _builder(name: str, config: str, data_dir: str | None) -> PoolBuilder:
 
 
 def format_sizes(results: dict[str, Any]) -> str:
-    """A Markdown table of what `benchmark_sizes` returned."""
-    sizes = results["sizes"]
-    counts = next(iter(sizes.values()))["by_count"]
-    headers = ["size", "height in pixels", "count accuracy"]
-    headers += [f"of {n} objects" for n in counts]
+    """Two Markdown tables of what `benchmark_sizes` returned."""
+    sizes, drawn = results["sizes"], results["drawn"]
+    places = [[f"{size:g}", f"{one['height']:.0f}"] for size, one in sizes.items()]
+    tables = [
+        _table(["size", "height in pixels"], places, sizes.values()),
+        _table(["height in pixels"], [[str(h)] for h in drawn], drawn.values()),
+    ]
+    title = f"# {results['run']}, {results['num_scenes']} scenes of each size"
+    names = ("Test objects", "Digits drawn with a brush")
+    parts = [f"{name}:\n\n{table}" for name, table in zip(names, tables, strict=True)]
+    return "\n\n".join([title, *parts]) + "\n"
+
+
+def _table(
+    headers: list[str], places: list[list[str]], found: Collection[dict[str, Any]]
+) -> str:
+    counts = next(iter(found))["by_count"]
+    headers = [*headers, "count accuracy", *(f"of {n} objects" for n in counts)]
     rows = [
         [
-            f"{size:g}",
-            f"{one['height']:.0f}",
+            *place,
             f"{one['count_accuracy']:.1%}",
             *(f"{share:.1%}" for share in one["by_count"].values()),
         ]
-        for size, one in sizes.items()
+        for place, one in zip(places, found, strict=True)
     ]
-    title = f"# {results['run']}, {results['num_scenes']} test scenes of each size"
-    return f"{title}\n\n{markdown_table(headers, rows)}\n"
+    return markdown_table(headers, rows)
