@@ -46,9 +46,9 @@ flags.DEFINE_boolean(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    run = cli.run_to_use()
     cli.require("output", "a .tflite file to write")
     cli.require_new_file("output")
+    run = cli.run_to_use()
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.deployment.convert import convert
 

@@ -30,11 +30,11 @@ flags.DEFINE_enum(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    run = cli.run_to_use(in_2d=True)
     output, output_dir = flags.FLAGS.output, flags.FLAGS.output_dir
     if bool(output) == bool(output_dir):
         raise InputError("expected either `output` or `output_dir`")
     cli.require_new_file("output")
+    run = cli.run_to_use(in_2d=True)
     if output_dir:
         make_output_dir(output_dir, ["index.html"], overwrite=flags.FLAGS.overwrite)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.

@@ -55,9 +55,6 @@ flags.DEFINE_string(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    run = cli.run_to_use()
-    data = run_flags.given_settings(DataConfig)
-    require_dataset(run.read_config().with_data(data).data.dataset)
     cli.require_new_file("output")
     cli.require_new_file("report")
     if flags.FLAGS.report and flags.FLAGS.report == flags.FLAGS.output:
@@ -68,6 +65,9 @@ def main(argv):
         raise InputError(
             "is given; expected nothing without --bound=iwae", field="num_samples"
         )
+    run = cli.run_to_use()
+    data = run_flags.given_settings(DataConfig)
+    require_dataset(run.read_config().with_data(data).data.dataset)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.evaluation.evaluate_run import evaluate_run
     from air_tf.evaluation.table import format_table

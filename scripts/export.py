@@ -21,8 +21,8 @@ flags.DEFINE_integer(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    run = cli.run_to_use()
     cli.require("export_dir", "a folder for the model's versions")
+    run = cli.run_to_use()
     if flags.FLAGS.version is not None:
         require_new_version(flags.FLAGS.export_dir, flags.FLAGS.version)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.

@@ -42,8 +42,8 @@ flags.DEFINE_integer(
 
 def main(argv):
     cli.expect_no_arguments(argv)
-    run = cli.trained_run(in_2d=True)
     cli.require("output_dir", "a folder for the results")
+    run = cli.trained_run(in_2d=True)
     require_new_files(flags.FLAGS.output_dir, FILES, overwrite=flags.FLAGS.overwrite)
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from air_tf.inference.generate import generate_run

@@ -23,9 +23,9 @@ flags.DEFINE_string("output_dir", None, "Folder for results.")
 
 def main(argv: list[str]) -> None:
     cli.expect_no_arguments(argv)
-    cli.trained_run()  # refuses what is none
     settings = InverseGraphicsConfig(**run_flags.given_settings(InverseGraphicsConfig))
     cli.require("output_dir", "a folder for the results")
+    cli.trained_run()  # refuses what is none
     # Imported late, so that --help and invalid flags don't wait for TensorFlow.
     from studies.inverse_graphics import compare, table
 

@@ -104,8 +104,9 @@ def _become(job):
         status = end.code or 0
         if not isinstance(status, int):
             raise
-    # To take TensorFlow apart takes longer than a short program does.
-    if threading.active_count() == 1:
+    # To take TensorFlow apart takes longer than a short program does. Meanwhile, a
+    # worker waits for the others.
+    if "TF_CONFIG" not in os.environ and threading.active_count() == 1:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

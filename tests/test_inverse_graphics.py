@@ -487,15 +487,15 @@ def _run(*flags):
 
 
 def test_program():
-    result = _run("--model_dir=run", "--output_dir=out", "--starts=1,16")
+    result = _run("--model_dir=pretrained:default", "--output_dir=out", "--starts=1,16")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("run out (1, 16) None\n")
+    assert result.stdout.startswith("pretrained:default out (1, 16) None\n")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "--model_dir is missing"),
+        (["--output_dir=out"], "--model_dir is missing"),
         (["--model_dir=run"], "--output_dir is missing"),
         (["--model_dir=run", "--starts=1,x"], "--starts is '1,x'; expected whole"),
         (["--model_dir=run", "--num_images=0"], "--num_images is 0; expected a whole"),

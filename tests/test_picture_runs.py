@@ -51,14 +51,14 @@ def _picture(seed, shape=(50, 60)):
 
 
 @pytest.fixture(scope="module")
-def config(plain_config, tmp_path_factory):
+def config(small_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plate")
     for i in range(5):
         Image.fromarray(_picture(i, (50 + i, 60))).save(folder / f"{i}.png")
     tifffile.imwrite(folder / "5.tif", _picture(5).astype(np.uint16) * 257)
     (folder / "broken.png").write_text("no picture")
     return RunConfig(
-        model=plain_config,
+        model=small_config,
         data=DataConfig(dataset="folder", image_dir=str(folder)),
         training=_TRAINING,
         pictures=_PICTURES,

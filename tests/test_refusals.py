@@ -48,11 +48,11 @@ def folder(tmp_path_factory):
         ("evaluate", [_RUN, "--data_file=x.npz"], "--data_file is 'x.npz'; expected"),
         ("predict", [_RUN, "--output_dir=out", "a.png"], "out/a.json exists; expec"),
         ("predict", [_RUN, "--proposals=-1", "a.png"], "--proposals is -1; expected"),
-        ("generate", [_WRONG_RUN], _NO_NAME),
+        ("generate", [_WRONG_RUN, "--output_dir=new"], _NO_NAME),
         ("generate", [_RUN, "--output_dir=out"], "out/scenes.npz exists; expected"),
-        ("convert", [_WRONG_RUN], _NO_NAME),
+        ("convert", [_WRONG_RUN, "--output=x.tflite"], _NO_NAME),
         ("convert", [_RUN, "--output=out/a.json"], "--output out/a.json exists; exp"),
-        ("export", [_WRONG_RUN], _NO_NAME),
+        ("export", [_WRONG_RUN, "--export_dir=new"], _NO_NAME),
         (
             "export",
             [_RUN, "--export_dir=air", "--version=1"],
@@ -67,7 +67,7 @@ def folder(tmp_path_factory):
             "scripts/export.py --model_dir=pretrained:default",
         ),
         ("benchmark", ["--edge", _WRONG_RUN], _NO_NAME),
-        ("inverse_graphics", [_WRONG_RUN], _NO_NAME),
+        ("inverse_graphics", [_WRONG_RUN, "--output_dir=new"], _NO_NAME),
         (
             "real_pictures",
             ["--dataset=nuclear", "--output_dir=new"],

@@ -189,7 +189,11 @@ _FLAGS_THAT_CAN_NOT_WORK = [
     ("convert", ["--model_dir=run"], ["--output is missing"]),
     (
         "convert",
-        ["--model_dir=run", "--output=x.tflite", "--num_calibration_images=9"],
+        [
+            "--model_dir=pretrained:default",
+            "--output=x.tflite",
+            "--num_calibration_images=9",
+        ],
         ["--num_calibration_images is 9; expected nothing unless --format is int8"],
     ),
     ("demo", ["--output=x.html"], ["--model_dir is missing"]),

@@ -123,7 +123,7 @@ def test_every_dataset_is_registered():
 @pytest.mark.parametrize(
     "dataset, expected",
     [
-        ("cifar", "expected multi_digits, .*, tabletop, file or folder$"),
+        ("cifar", "expected multi_digits, .*, tabletop or nuclei$"),
         ("sprites/0-9", "sprites has the configurations 0-3, "),
     ],
 )
