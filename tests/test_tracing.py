@@ -1,5 +1,7 @@
 """TensorFlow warns of functions that it often traces anew: none of ours may be."""
 
+import logging
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +15,13 @@ from air_tf.structs import ImageSet
 from air_tf.training.fit_priors import fit_priors
 
 _RETRACING = "triggered tf.function retracing"
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog, monkeypatch):
+    """What TensorFlow logs, whatever programs that ran in this process have set."""
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
+    caplog.set_level(logging.WARNING, logger="tensorflow")
 
 
 def test_that_tensorflow_would_warn(caplog):
