@@ -16,7 +16,7 @@ from skimage.segmentation import watershed
 from air_tf.config import PictureConfig
 from air_tf.errors import InputError
 from air_tf.inference.counts import count_interval
-from air_tf.inference.flood import flood
+from air_tf.inference.flood import deepest, flood, grow
 from air_tf.inference.valleys import joined
 from air_tf.inference.whole import find_objects, other_numbers
 from air_tf.inference.windows import make_grid
@@ -312,6 +312,30 @@ def test_flooding_is_the_watershed_of_scikit_image():
     # Pixels that are reached at the same time may go to either.
     assert (found == wanted).mean() > 0.99
     np.testing.assert_array_equal(found > 0, wanted > 0)
+
+
+def test_of_a_core_the_deepest_pixels_are_left():
+    """A square, a row, whose pixels are all equal, and two squares that touch."""
+    labels = np.zeros((7, 16), np.int32)
+    labels[1:6, 1:6] = 1
+    labels[1, 7:10] = 2
+    labels[2:5, 10:13], labels[2:5, 13:16] = 3, 4
+    found = deepest(labels)
+    wanted = np.zeros_like(labels)
+    wanted[3, 3], wanted[1, 7:10], wanted[3, 11], wanted[3, 14] = 1, 2, 3, 4
+    np.testing.assert_array_equal(found, wanted)
+    assert not deepest(np.zeros((2, 3), np.int32)).any()
+
+
+def test_a_core_beyond_the_valley_is_given_back():
+    """The core of the left hill reaches over the valley at column 6; and a pixel of a
+    core that is darker than the ground stays in an object."""
+    row = np.array([30, 60, 90, 200, 120, 80, 44, 70, 150, 220, 90, 20], np.uint8)
+    cores = np.zeros((5, 12), np.int32)
+    cores[0:5, 0:8], cores[1:4, 8:11] = 1, 2
+    found = grow(cores, np.tile(row, (5, 1)), above=40)
+    assert (found[:, 0:6] == 1).all() and (found[:, 7:11] == 2).all()
+    assert (found[:, 6] > 0).all() and (found[:, 11] == 0).all()
 
 
 def test_objects_without_a_valley_between_them_are_joined():

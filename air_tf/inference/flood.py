@@ -6,6 +6,24 @@ import heapq
 import numpy as np
 
 
+def grow(cores: np.ndarray, picture: np.ndarray, *, above: int) -> np.ndarray:
+    """Objects that have at least the pixels of all cores, and meet in valleys.
+
+    Each grows from the deepest pixels of its core, so the picture decides what is
+    between two: cores are blurred there.
+
+    Args:
+      cores: [H, W] int32, 0 where there is none.
+      picture: [H, W] uint8.
+      above: see `flood`; pixels of cores may be darker.
+
+    Returns:
+      [H, W] int32.
+    """
+    hills = np.where(cores > 0, np.maximum(picture, above + 1), picture)
+    return flood(deepest(cores), hills, above=above)
+
+
 def flood(labels: np.ndarray, picture: np.ndarray, *, above: int) -> np.ndarray:
     """Grows labels to neighbouring pixels, brighter ones first (Meyer 1991).
 
@@ -50,3 +68,24 @@ def flood(labels: np.ndarray, picture: np.ndarray, *, above: int) -> np.ndarray:
         grown[place] = label
         add_neighbours(place, label)
     return np.ascontiguousarray(wide[1:-1, 1:-1])
+
+
+def deepest(labels: np.ndarray) -> np.ndarray:
+    """Leaves of each label the pixels that are most steps from any other, [H, W] int32.
+
+    Steps go along rows and columns.
+
+    Args:
+      labels: [H, W] int32, 0 where there is none.
+    """
+    depth = np.zeros(labels.shape, np.int32)
+    inside = labels
+    while inside.any():
+        depth += inside > 0
+        wide = np.pad(inside, 1)
+        around = (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:])
+        stays = np.logical_and.reduce([other == inside for other in around])
+        inside = np.where(stays, inside, 0)
+    largest = np.zeros(labels.max(initial=0) + 1, np.int32)
+    np.maximum.at(largest, labels, depth)
+    return np.where(depth == largest[labels], labels, 0)

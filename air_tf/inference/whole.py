@@ -12,7 +12,7 @@ from air_tf.config.pictures import PictureConfig
 from air_tf.data.picture_files import shares
 from air_tf.data.prepare import domed, padded, prepare
 from air_tf.inference.counts import count_interval
-from air_tf.inference.flood import flood
+from air_tf.inference.flood import grow
 from air_tf.inference.valleys import joined
 from air_tf.inference.windows import Grid, make_grid
 from air_tf.progress import bar
@@ -32,7 +32,7 @@ _TOLERANCE = 2.0
 _SAME = 0.4
 # Smaller objects are none: pixels over the square of the smallest size.
 _SMALLEST = 0.7
-# An object's own pixels, from which it grows: share of its mask's largest value.
+# An object's own pixels: share of its mask's largest value.
 _CORE = 0.5
 # How far it grows: of prepared pictures.
 _GROUND = 38
@@ -153,7 +153,7 @@ def find_in_prepared(
             shown_bar.update(len(places))
     kept = _without_duplicates(candidates, size)
     kept = sorted(kept, key=lambda one: one.centre)
-    labels = flood(_cores(kept, size), picture, above=_GROUND)
+    labels = grow(_cores(kept, size), picture, above=_GROUND)
     labels = joined(labels, domes, depth=_VALLEY)[labels]
     labels, kept = _large_ones(labels, kept, _SMALLEST * smallest**2)
     interval = count_interval(
