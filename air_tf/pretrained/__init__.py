@@ -16,7 +16,7 @@ from air_tf.config.presets import PRESETS
 from air_tf.errors import InputError
 
 # The presets that a trained model comes with.
-NAMES = ("digits_any_size", "default", "tetrominoes")
+NAMES = ("digits_any_size", "default", "sprites_plain", "tetrominoes")
 FOLDER = pathlib.Path(__file__).parent
 _PREFIX = "pretrained:"
 
