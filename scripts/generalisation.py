@@ -48,9 +48,9 @@ def main(argv: list[str]) -> None:
 
 
 def _recurrent_steps(config: RunConfig) -> int | None:
-    """Steps of --preset=recurrent, or None if a flag or the preset sets them."""
+    """Steps of --preset=recurrent, or None if a flag or a chosen preset sets them."""
     chosen = config.training.steps != TrainingConfig().steps
-    if flags.FLAGS.steps is not None or chosen:
+    if flags.FLAGS.steps is not None or (flags.FLAGS.preset is not None and chosen):
         return None
     return PRESETS["recurrent"].config.training.steps
 

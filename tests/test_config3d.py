@@ -59,7 +59,9 @@ def given(run_flag_names):
 @pytest.mark.parametrize(
     "dataset, preset",
     [
-        (None, "default"),
+        (None, "digits"),
+        ("multi_digits", "digits"),
+        ("multi_digits/0-2_any_size", "default"),
         ("sprites", "default"),
         ("tabletop", "primitives"),
         ("tabletop/primitives", "primitives"),
@@ -88,7 +90,8 @@ def test_a_dataset_of_tables_gets_the_model_of_3d_scenes(given):
 
 
 def test_flags_of_two_dimensional_scenes_are_as_they_were(given):
-    assert given() == RunConfig()
+    assert given() == PRESETS["digits"].config
+    assert given("--dataset=multi_mnist").training == RunConfig().training
     config = given("--inference=recurrent", "--z_what_size=3")
     assert config.model == AIRConfig(inference=RecurrentConfig(), z_what_size=3)
     assert given("--dataset=sprites").model == AIRConfig()

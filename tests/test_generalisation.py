@@ -161,7 +161,7 @@ cli.run(generalisation.main)
 @pytest.mark.parametrize(
     ("flags", "steps"),
     [
-        ([], "2700 3300 5"),
+        ([], "1350 3300 5"),
         (["--preset=mnist", "--seeds=2"], "2700 3300 2"),
         (["--steps=2700"], "2700 None 5"),
         (["--preset=paper"], "200000 None 5"),
