@@ -30,13 +30,12 @@ def _explained(air, images, count):
     )
 
 
-def _revised(air, images, output, position, *, least_explained=False, merge=False):
+def _revised(air, images, output, position, *, kind="likely"):
     return revise(
         images,
         output,
         position,
-        least_explained=least_explained,
-        merge=merge,
+        kind=kind,
         attend=air.attend,
         generative=air.generative,
     )
@@ -99,7 +98,7 @@ def test_a_revision_finds_what_the_search_overlooks(air, images):
         return find(images, cells)
 
     find, search._cells.call = search._cells.call, guesses
-    _revised(air, images, output, 0, least_explained=True)
+    _revised(air, images, output, 0, kind="least_explained")
     centres = search._cells.centres[seen[0]]
     assert (centres[0] < 0.0).all() and (centres[1] > 0.0).all()
 
@@ -141,10 +140,10 @@ def test_an_absent_object_does_not_matter_less(air, images):
 
 def test_merging_explains_two_objects_by_one(air, images):
     output = _explained(air, images, 2)
-    merged = _revised(air, images, output, 0, least_explained=True, merge=True)
+    merged = _revised(air, images, output, 0, kind="merge")
     np.testing.assert_array_equal(merged.inference.z_pres, np.tile([1.0, 0, 0], (5, 1)))
     # No other object is drawn, so the step sees the image alone.
-    alone = _revised(air, images, _explained(air, images, 0), 0, least_explained=True)
+    alone = _revised(air, images, _explained(air, images, 0), 0, kind="least_explained")
     np.testing.assert_allclose(merged.canvas, alone.canvas, atol=1e-5)
 
 
@@ -157,9 +156,9 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
     first = air(images)
     asked, turns = [], []
 
-    def revise(few, output, position, *, least_explained, merge):
+    def revise(few, output, position, *, kind):
         asked.append(output)
-        turns.append((position, least_explained, merge))
+        turns.append((position, kind))
         drawn = tf.ones_like(output.object_image) * few[:, tf.newaxis, ..., :1]
         # What is drawn at the position asked for last is the image.
         better = float(position == 0)
@@ -180,9 +179,9 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
         gather=gather,
     )
     # One position after the other, of the best explanation so far.
-    likely = [(position, False, False) for position in range(3)]
-    assert turns[:4] == [*likely, (0, True, False)]
-    assert turns[6] == (0, True, True)
+    likely = [(position, "likely") for position in range(3)]
+    assert turns[:4] == [*likely, (0, "least_explained")]
+    assert turns[6] == (0, "merge")
     trips = found.inference.num_trips - 2 * first.inference.num_trips
     np.testing.assert_array_equal(trips, np.full(5, 7))
     np.testing.assert_array_equal(asked[1].object_image, asked[3].object_image)

@@ -96,9 +96,10 @@ def _pieces(name: str, **model) -> RunConfig:
     )
 
 
-def _dsprites(name: str) -> RunConfig:
+def _dsprites(name: str, **model) -> RunConfig:
     return dataclasses.replace(
-        _dataset(f"multi_dsprites/{name}", **_DSPRITES), training=_TRAINING_DSPRITES
+        _dataset(f"multi_dsprites/{name}", **{**_DSPRITES, **model}),
+        training=_TRAINING_DSPRITES,
     )
 
 
@@ -236,19 +237,21 @@ PRESETS = {
         "revisions.",
     ),
     "dsprites_binarised": Preset(
-        _dsprites("binarised"),
+        _dsprites("binarised", likelihood_scale=0.3),
         "As sprites_overlap, with up to five white shapes on black. The search sees "
         "half the resolution, for less time; more objects and more training steps. "
         "Most first explanations of a crowd miss something, so all images are "
-        "explained again.",
+        "explained again. Sigma is given: one that is learned falls until outlines "
+        "that are drawn a little softly are worth further objects.",
     ),
     "dsprites_on_grey": Preset(
         _dsprites("coloured_on_grey"),
-        "As dsprites_binarised, with coloured shapes on grey.",
+        "As dsprites_binarised, with coloured shapes on grey, and a sigma that is "
+        "learned.",
     ),
     "dsprites_on_colour": Preset(
         _dsprites("coloured_on_coloured"),
-        "As dsprites_binarised, with coloured shapes on any colour.",
+        "As dsprites_on_grey, on any colour.",
     ),
     "pictures": Preset(
         RunConfig(

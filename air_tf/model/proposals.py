@@ -36,6 +36,10 @@ from air_tf.structs import AIROutput, Densities, NormalParams
 Explain = Callable[[tf.Tensor, tf.Tensor], AIROutput]
 
 
+# Of revisions, in the order in which they take turns.
+KINDS = ("likely", "least_explained", "merge")
+
+
 class Revise(Protocol):
     """Explains one object again, see `air_tf.model.revision.revise`."""
 
@@ -45,8 +49,7 @@ class Revise(Protocol):
         output: AIROutput,
         position: int,
         *,
-        least_explained: bool,
-        merge: bool,
+        kind: str,
     ) -> AIROutput: ...
 
 
@@ -191,8 +194,7 @@ class Proposals(keras.layers.Layer):
                 few,
                 _with_counts(best, p),
                 position,
-                least_explained=turn % 3 > 0,
-                merge=turn % 3 == 2,
+                kind=KINDS[turn % len(KINDS)],
             )
             best = improved(other, best)
         better = _with_counts(best, p)

@@ -29,8 +29,7 @@ def revise(
     output: AIROutput,
     position: int,
     *,
-    least_explained: bool,
-    merge: bool,
+    kind: str,
     attend: Attend,
     generative: Generative,
 ) -> AIROutput:
@@ -43,8 +42,9 @@ def revise(
       output: of `AIR.call`; its `z_pres` says which objects are present.
       position: of the object that is removed, from 0 to T - 1. The step of
         an absent object is replaced by one more object.
-      least_explained: see `Attend.next_object`.
-      merge: whether the object that matters least is removed first; the positions are
+      kind: one of `air_tf.model.proposals.KINDS`. "likely" looks where an object is
+        most likely, "least_explained" where the image is explained least. "merge" does
+        the latter after the object that matters least is removed; the positions are
         those of what is left then.
       attend: q(z | x), of the difference form.
       generative: p(x, z).
@@ -53,7 +53,7 @@ def revise(
       The explanation in which the others and the new object are present; `num_trips` is
       the one attend step that this took.
     """
-    if merge:
+    if kind == "merge":
         output = without_least(images, output, generative)
     inference = output.inference
     steps = inference.presence_logits.shape[1]
@@ -70,7 +70,7 @@ def revise(
         ground=output.ground,
         layers=drawn,
         draw=generative.draw_object,
-        least_explained=least_explained,
+        least_explained=kind != "likely",
     )
     place = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)  # [B]
     new = tf.nest.map_structure(lambda x, one: _insert(x, one, place), others, found)
@@ -137,11 +137,7 @@ def _with_steps(
 def _move_last(x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     """Moves what is at index `place` [B] of [B, T, ...] behind the others."""
     moved = tf.gather(x, place, axis=1, batch_dims=1)
-    steps = tf.range(x.shape[1] - 1)
-    before = tf.reshape(
-        steps < place[:, tf.newaxis], [-1, x.shape[1] - 1] + [1] * (len(x.shape) - 2)
-    )
-    left = tf.where(before, x[:, :-1], x[:, 1:])
+    left = tf.where(_before(place, x[:, 1:]), x[:, :-1], x[:, 1:])
     return tf.concat([left, moved[:, tf.newaxis]], axis=1)
 
 
@@ -149,10 +145,12 @@ def _insert(x: tf.Tensor, new: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     """Inserts `new` [B, ...] at index `place` [B] of [B, T - 1, ...]: [B, T, ...]."""
     new = new[:, tf.newaxis]
     front, back = tf.concat([x, new], axis=1), tf.concat([new, x], axis=1)
-    steps = tf.range(front.shape[1])
-    place = place[:, tf.newaxis]
+    there = tf.where(_before(place + 1, back), new, back)
+    return tf.where(_before(place, front), front, there)
 
-    def at(rows: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(rows, [-1, front.shape[1]] + [1] * (len(x.shape) - 2))
 
-    return tf.where(at(steps < place), front, tf.where(at(steps > place), back, new))
+def _before(place: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Which of the steps of `x` [B, T, ...] are before `place` [B]: [B, T, 1, ...]."""
+    steps = x.shape[1]
+    before = tf.range(steps) < place[:, tf.newaxis]
+    return tf.reshape(before, [-1, steps] + [1] * (len(x.shape) - 2))
