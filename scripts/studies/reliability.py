@@ -11,14 +11,17 @@ from scipy.stats import binomtest
 
 from air_tf.config import RunConfig
 from air_tf.files import replacing, write_json
+from air_tf.images import batches
 from air_tf.inference.explain import explain
+from air_tf.model.air import AIR
+from air_tf.model.air3d import AIR3D
 from air_tf.runs import RunDir, load_images
 from air_tf.structs import Explanation
 from air_tf.visualization import pictures
 from benchmarks.tables import markdown_table, optional
 from studies.seeds import train_seeds
 
-_MAX_FAILURES, _FAILURES_PER_SEED = 40, 8
+_MAX_FAILURES, _FAILURES_PER_SEED, _BATCH = 40, 8, 250
 
 
 def measure(
@@ -131,8 +134,7 @@ def _save_failures(
     ended = [seed for seed, one in results.items() if one["elbo"] is not None]
     for seed in sorted(ended, key=lambda seed: results[seed]["count_accuracy"]):
         air = RunDir(folder / f"seed-{seed}").load_model()
-        found = air.infer(test.images, batch_size=250).num_objects
-        wrong = np.flatnonzero(found != test.counts)[:_FAILURES_PER_SEED]
+        wrong = _first_wrong(air, test.images, test.counts)
         if len(wrong):
             images.append(test.images[wrong])
             scenes.append(explain(air, test.images[wrong]))
@@ -149,3 +151,17 @@ def _save_failures(
                 np.concatenate(counts),
                 names,
             )
+
+
+def _first_wrong(
+    air: AIR | AIR3D, images: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Numbers of the first images, [N, H, W, C], that are counted wrong."""
+    wrong: list[int] = []
+    for part, some in batches(images, _BATCH):
+        found = air.infer(some, batch_size=_BATCH).num_objects
+        wrong += (part.start + np.flatnonzero(found != counts[part])).tolist()
+        # All images need not be inferred, which can take longer than the training.
+        if len(wrong) >= _FAILURES_PER_SEED:
+            break
+    return np.array(wrong[:_FAILURES_PER_SEED], int)
