@@ -7,10 +7,10 @@ import numpy as np
 
 
 def grow(cores: np.ndarray, picture: np.ndarray, *, above: int) -> np.ndarray:
-    """Objects that have at least the pixels of all cores, and meet in valleys.
+    """Objects that grow from the middle of cores, and meet in valleys of the picture.
 
-    Each grows from the deepest pixels of its core, so the picture decides what is
-    between two: cores are blurred there.
+    So the picture decides what is between two: cores are blurred there. All pixels of a
+    core become part of an object, but those that no object reaches.
 
     Args:
       cores: [H, W] int32, 0 where there is none.
