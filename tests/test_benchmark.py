@@ -244,6 +244,9 @@ def test_step_times_and_importing_stays_light(config, monkeypatch):
     assert result["import_seconds"] < 2
     rows = _rows(step_speed.format_step(result))
     assert rows["training step"] == [f"{result['step_ms']:.1f} ms"]
+    assert f"{result['machine']['cpus']} CPUs" in rows["machine"][0]
+    with_gpus = {**result, "machine": {**result["machine"], "gpus": ["A", "B"]}}
+    assert _rows(step_speed.format_step(with_gpus))["machine"] == ["A, B"]
 
 
 def test_scaling_measures_every_canvas_and_number_of_steps(config, monkeypatch):

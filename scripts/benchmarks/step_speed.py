@@ -15,7 +15,7 @@ from air_tf.config import RunConfig
 from air_tf.runs import make_model
 from air_tf.training.batches import training_batches
 from air_tf.training.trainer import Trainer, make_optimizer, steps_per_execution
-from benchmarks.machine import machine
+from benchmarks.machine import format_machine, machine
 from benchmarks.step_parts import step_parts
 from benchmarks.tables import markdown_table
 
@@ -137,6 +137,8 @@ def format_step(result: dict[str, Any]) -> str:
     """A Markdown table of what `benchmark_step` returned."""
     per_second = 1e3 / result["step_ms"]
     rows = [
+        ("machine", format_machine(result["machine"])),
+        ("batch size", str(result["batch_size"])),
         ("weights", f"{result['num_weights']:,}"),
         ("first steps, with compilation", f"{result['compile_seconds']:.1f} s"),
         ("training step", f"{result['step_ms']:.1f} ms"),
