@@ -188,18 +188,55 @@ def test_rounding_replaces_no_explanation(air, images, monkeypatch, gain, replac
     np.testing.assert_array_equal(found.object_image, best)
 
 
+def test_proposals_are_compared_after_their_objects_were_explained_again(air, images):
+    """Of two bad proposals, the objects of the first draw the images once revised."""
+    air = AIR(_with_few(air.config, revisions=1))
+    air.proposals._usual_error.assign(-1.0)
+    first = air(images)
+
+    def explain(few, cells):
+        # Drawn is where the first step looked: no image.
+        output = air(few, first_cells=cells)
+        value = tf.cast(cells, tf.float32)[:, np.newaxis, np.newaxis, np.newaxis]
+        return output._replace(
+            object_image=tf.zeros_like(output.object_image) + value[:, np.newaxis]
+        )
+
+    def revise(few, output, position, *, kind):
+        of_first = output.object_image[:, :1] == 7.0
+        drawn = tf.concat(
+            [few[:, tf.newaxis], tf.zeros_like(output.object_image[:, 1:])], axis=1
+        )
+        return output._replace(
+            object_image=tf.where(of_first, drawn, output.object_image)
+        )
+
+    found, _ = air.proposals.improve(
+        first,
+        images,
+        air.generative.densities(),
+        explain=explain,
+        revise=revise,
+        other_cells=lambda few, ground: tf.tile([[7, 8]], [len(few), 1]),
+        number=2,
+        gather=False,
+    )
+    np.testing.assert_allclose(found.object_image[:, 0], images, atol=1e-6)
+
+
 def test_the_most_probable_count_is_that_of_the_best_explanation(air, images):
     """The bounds of a count are the best of all explanations that have it."""
     output = air(images[:2])
     one = Explained(output, tf.constant([[5.0, 1.0, 0.0, 0.0], [1.0, 9.0, 2.0, 0.0]]))
     two = Explained(output, tf.constant([[2.0, 7.0, 6.0, 0.0], [0.0, 3.0, 8.0, 0.0]]))
     best = proposals._better(one, two)
-    np.testing.assert_array_equal(
-        best.bounds, [[5.0, 7.0, 6.0, 0.0], [1.0, 9.0, 8.0, 0.0]]
+    gain = proposals._LEAST_GAIN
+    np.testing.assert_allclose(
+        best.bounds, [[5.0, 7.0 - gain, 6.0 - gain, 0.0], [1.0, 9.0, 8.0 - gain, 0.0]]
     )
     deviation = air.config.inference.bound_deviation
     odds = tf.nn.log_softmax(best.bounds / deviation)[1, 1:3].numpy()
-    np.testing.assert_allclose(odds[0] - odds[1], 1.0 / deviation, rtol=1e-5)
+    np.testing.assert_allclose(odds[0] - odds[1], (1 + gain) / deviation, rtol=1e-5)
 
 
 def _fitted(air, images, share=0.4):

@@ -178,10 +178,10 @@ def test_revisions_are_kept_where_their_bound_is_higher(air, images, gather):
         number=1,
         gather=gather,
     )
-    # One position after the other, of the best explanation so far.
+    # One position after the other, of the proposal, and of the best explanation so far.
     likely = [(position, "likely") for position in range(3)]
-    assert turns[:4] == [*likely, (0, "least_explained")]
-    assert turns[6] == (0, "merge")
+    assert turns[:7] == [*likely, *likely, (0, "least_explained")]
+    assert turns[9] == (0, "merge")
     trips = found.inference.num_trips - 2 * first.inference.num_trips
-    np.testing.assert_array_equal(trips, np.full(5, 7))
-    np.testing.assert_array_equal(asked[1].object_image, asked[3].object_image)
+    np.testing.assert_array_equal(trips, np.full(5, 3 + 7))
+    np.testing.assert_array_equal(asked[4].object_image, asked[6].object_image)

@@ -62,8 +62,8 @@ class DifferenceConfig:
     revisions: int = setting(
         0,
         "How often, after these, one object of such an image is explained again from "
-        "what the others leave. The best explanation is kept. Without effect with "
-        "--proposals=0.",
+        "what the others leave; before, every object of each proposal once. The best "
+        "explanation is kept. Without effect with --proposals=0.",
     )
     examined_share: float = setting(
         0.3,

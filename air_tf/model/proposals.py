@@ -4,10 +4,11 @@ The attend loop is greedy: what it sees first, it explains first. Most wrong cou
 images in which one window covers two objects that are close to each other, although
 the bound of the explanation with two objects is higher by tens of nats. So images that
 are explained badly are explained again, each time with the first attend step at another
-likely cell, and the explanation with the highest bound is kept. Then its objects are
-explained again one after the other, each from what the others leave
-(`air_tf.model.revision`): at first where an object is most likely, then where the image
-is explained least, then with one object less, and so on.
+likely cell, and the explanation with the highest bound is kept. With revisions, the
+objects of each are explained again once before that, one after the other, each from
+what the others leave (`air_tf.model.revision`); and then those of the best: at first
+where an object is most likely, then where the image is explained least, then with one
+object less, and so on.
 
 The loop gives posterior means. Their bound is too high, as
 
@@ -172,14 +173,22 @@ class Proposals(keras.layers.Layer):
         best = Explained(first, bounds_of_means(first, few, p))
         cells = other_cells(few, first.ground)  # [M, K]
 
-        def improved(other: AIROutput, best: Explained) -> Explained:
-            bounds = bounds_of_means(other, few, p) - _LEAST_GAIN
-            return _better(best, Explained(other, bounds))
+        objects = output.inference.z_pres.shape[1]
+
+        def revised(best: Explained, step: int) -> Explained:
+            turn, position = divmod(step, objects)
+            kind = KINDS[turn % len(KINDS)]
+            other = revise(few, _with_counts(best, p), position, kind=kind)
+            return _better(best, Explained(other, bounds_of_means(other, few, p)))
 
         def body(step: tf.Tensor, best: Explained) -> tuple[tf.Tensor, Explained]:
-            return step + 1, improved(
-                explain(few, tf.gather(cells, step, axis=1)), best
-            )
+            output = explain(few, tf.gather(cells, step, axis=1))
+            other = Explained(output, bounds_of_means(output, few, p))
+            # Compared as good as it gets: two touching objects may both be drawn
+            # badly until each is explained by what the other leaves.
+            for again in range(min(objects, self._form.revisions)):
+                other = revised(other, again)
+            return step + 1, _better(best, other)
 
         _, best = tf.while_loop(
             lambda step, _: tf.logical_and(step < number, tf.reduce_any(examined)),
@@ -189,14 +198,7 @@ class Proposals(keras.layers.Layer):
         )
         # Not a second loop: TensorFlow's optimizer of loops breaks it.
         for step in range(self._form.revisions):
-            turn, position = divmod(step, output.inference.z_pres.shape[1])
-            other = revise(
-                few,
-                _with_counts(best, p),
-                position,
-                kind=KINDS[turn % len(KINDS)],
-            )
-            best = improved(other, best)
+            best = revised(best, step)
         better = _with_counts(best, p)
         new_probs = tf.nn.log_softmax(best.bounds / self._form.bound_deviation)
         old, new = (output, log_probs), (better, new_probs)
@@ -225,8 +227,10 @@ def _with_counts(best: Explained, p: Densities) -> AIROutput:
 def _better(best: Explained, other: Explained) -> Explained:
     """The explanation of the higher bound; and for every count, the higher bound.
 
-    So the most probable count is that of the explanation.
+    So the most probable count is that of the explanation. The other one has to be
+    better by more than rounding.
     """
+    other = other._replace(bounds=other.bounds - _LEAST_GAIN)
     wins = tf.reduce_max(other.bounds, axis=1) > tf.reduce_max(best.bounds, axis=1)
     trips = best.output.inference.num_trips + other.output.inference.num_trips
     output = tf.nest.map_structure(_where(wins), other.output, best.output)
