@@ -230,11 +230,14 @@ PRESETS = {
             "tetrominoes",
             encoder_units=(200, 200),
             where_units=(200, 200),
-            inference=DifferenceConfig(revisions=12),
-        ),
+            inference=DifferenceConfig(
+                proposals=16, proposal_distance=0.15, revisions=12
+            ),
+        ).with_training(steps=2400),
         "As sprites_overlap, on three pieces of four squares. What is left to tell "
-        "apart are pieces of one colour that touch: deeper networks, and twice the "
-        "revisions.",
+        "apart are pieces of one colour that touch: deeper networks, twice the "
+        "proposals, from neighbouring cells, and the revisions, and more training "
+        "steps, for sharp masks.",
     ),
     "dsprites_binarised": Preset(
         _dsprites("binarised", likelihood_scale=0.3),
