@@ -67,7 +67,7 @@ def test_settings_are_checked():
         ({"task_min_steps": 0}, "task_min_steps is 0; expected a whole number of at"),
         ({"warp_shift": -0.1}, "warp_shift is -0.1; expected a number of at least 0"),
         ({"cnn_filters": ()}, r"cnn_filters is \(\); expected at least one"),
-        ({"autoencoder_filters": (8,)}, "autoencoder_filters is .* tuple of 2 whole"),
+        ({"autoencoder_filters": (8,)}, "autoencoder_filters is .* expected 2 whole"),
         ({"contrastive_temperature": 0.0}, "contrastive_temperature is 0.0; expected"),
     ):
         with pytest.raises(InputError, match=message):

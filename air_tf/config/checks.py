@@ -73,8 +73,8 @@ def require_ints(config: Any, name: str, length: int | None, minimum: int = 1) -
         and all(is_int(v) and v >= minimum for v in values),
         config,
         name,
-        f"a tuple of {'' if length is None else f'{length} '}whole numbers of at least "
-        f"{minimum}",
+        f"{'' if length is None else f'{length} '}whole numbers of at least {minimum}, "
+        "separated by commas",
     )
 
 

@@ -231,13 +231,13 @@ PRESETS = {
             encoder_units=(200, 200),
             where_units=(200, 200),
             inference=DifferenceConfig(
-                proposals=16, proposal_distance=0.15, revisions=12
+                proposals=25, proposal_distance=0.15, revisions=12
             ),
         ).with_training(steps=2400),
         "As sprites_overlap, on three pieces of four squares. What is left to tell "
-        "apart are pieces of one colour that touch: deeper networks, twice the "
-        "proposals, from neighbouring cells, and the revisions, and more training "
-        "steps, for sharp masks.",
+        "apart are pieces of one colour that touch: deeper networks, a "
+        "proposal from every cell, twice the revisions, and more training steps, for "
+        "sharp masks.",
     ),
     "dsprites_binarised": Preset(
         _dsprites("binarised", likelihood_scale=0.3),

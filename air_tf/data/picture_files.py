@@ -66,7 +66,7 @@ def read_pixels(path: str | os.PathLike, settings: PictureConfig) -> np.ndarray:
       settings: `page` and `channel`.
 
     Returns:
-      [H, W], of the file's type, or float32 for a mean of channels.
+      [H, W], of the file's type, or as `one_channel` says for the grey of colours.
 
     Raises:
       InputError: if the file can't be read, is too large, or has no such page or
@@ -125,7 +125,7 @@ def one_channel(pixels: np.ndarray, channel: int | None, *, what: str) -> np.nda
       what: name of the picture for messages.
 
     Returns:
-      [H, W]; float32 in the units of the type if it is a mean.
+      [H, W]; the grey of colours is float32, as a share of the type's largest value.
 
     Raises:
       InputError: for other shapes and types, a channel that is not there, an empty
@@ -180,7 +180,7 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
         grey = colours.astype(np.float32) @ _GREY
     if channels in (2, 4):
         grey = grey * (pixels[..., -1].astype(np.float32) / _largest(pixels.dtype))
-    # In the units of the file's type, also where it is a mean.
+    # A mean keeps its fractions, and `shares` takes it as it is.
     return grey if grey.dtype == pixels.dtype else grey / _largest(pixels.dtype)
 
 

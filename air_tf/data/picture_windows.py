@@ -85,13 +85,14 @@ class PictureSet:
             try:
                 pictures.append(prepare(read(name), settings, what=name))
             except InputError as error:
-                logging.warning("%s; the others are used", error)
+                logging.warning("%s; it is left out", error)
                 continue
             known.append((counts or {}).get(name))
         if not pictures:
             raise InputError(
-                "no picture can be used; expected some that can be read and are larger "
-                "than the largest `object_size`"
+                f"none of {len(names)} pictures can be used; expected some that can be "
+                f"read and have at least {settings.object_size[1]:g} x "
+                f"{settings.object_size[1]:g} pixels, by the largest `object_size`"
             )
         return cls(pictures, known, settings)
 

@@ -16,6 +16,7 @@ from air_tf.inference.results.table import describe_picture
 from air_tf.inference.whole import Infer, find_objects, other_numbers
 
 _LOG = logging.getLogger(__name__)  # devices have no absl
+_MOST_NAMES = 5  # of a warning
 
 
 def predict_pictures(
@@ -74,7 +75,7 @@ def _predict_all(
     files: Sequence[pathlib.Path],
     folder: ResultsFolder | None,
 ) -> Iterator[Prediction]:
-    warned = 0
+    warned: list[str] = []
     for file in files:
         if folder is not None and folder.is_done(file):
             done = folder.answer_file(file)
@@ -85,9 +86,9 @@ def _predict_all(
             objects = find_objects(infer, pixels, settings, shape, what=str(file))
             found = len(objects.probability)
             if not found and (text := other_numbers(pixels, settings)):
-                warned += 1
-                if warned == 1:
+                if not warned:
                     _LOG.warning("%s: %s", file, text)
+                warned.append(str(file))
             if folder is None:
                 answer = describe_picture(str(file), pixels, objects)
                 yield Prediction(str(file), answer, None, None)
@@ -97,7 +98,10 @@ def _predict_all(
             yield Prediction(str(file), None, None, error)
             continue
         yield Prediction(str(file), read_json(written), written, None)
-    if warned > 1:
-        _LOG.warning("The same holds for %d other pictures.", warned - 1)
+    if len(warned) > 1:
+        names = ", ".join(warned[1 : 1 + _MOST_NAMES])
+        more = len(warned) - 1 - _MOST_NAMES
+        names += f" and {more} more" if more > 0 else ""
+        _LOG.warning("No object is found, with such a range of numbers, in: %s", names)
     if folder is not None:
         folder.finish()

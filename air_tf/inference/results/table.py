@@ -55,8 +55,8 @@ def measure_objects(
       A row for each object, with the columns `label` (its value in `objects.labels`),
       `bbox-0` to `bbox-3` (ymin, xmin, ymax, xmax in pixels; the last two are
       exclusive), `centroid-0` and `centroid-1` (y, x), `area` in pixels,
-      `intensity_mean` (in the picture's unit; of colours, their mean), `probability`,
-      and `z_what-0`, `z_what-1`, ...
+      `intensity_mean` (in the unit of `picture`; of colours, their mean),
+      `probability`, and `z_what-0`, `z_what-1`, ...
 
     Raises:
       ValueError: if the labels are not those of the objects.
