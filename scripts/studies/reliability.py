@@ -133,9 +133,11 @@ def _save_failures(
     images, scenes, counts, names = [], [], [], []
     ended = [seed for seed, one in results.items() if one["elbo"] is not None]
     for seed in sorted(ended, key=lambda seed: results[seed]["count_accuracy"]):
-        air = RunDir(folder / f"seed-{seed}").load_model()
-        wrong = _first_wrong(air, test.images, test.counts)
-        if len(wrong):
+        share = 1.0 - results[seed]["count_accuracy"]
+        number = min(_FAILURES_PER_SEED, round(share * len(test.images)))
+        if number:
+            air = RunDir(folder / f"seed-{seed}").load_model()
+            wrong = _first_wrong(air, test.images, test.counts, number)
             images.append(test.images[wrong])
             scenes.append(explain(air, test.images[wrong]))
             counts.append(test.counts[wrong])
@@ -154,7 +156,7 @@ def _save_failures(
 
 
 def _first_wrong(
-    air: AIR | AIR3D, images: np.ndarray, counts: np.ndarray
+    air: AIR | AIR3D, images: np.ndarray, counts: np.ndarray, number: int
 ) -> np.ndarray:
     """Numbers of the first images, [N, H, W, C], that are counted wrong."""
     wrong: list[int] = []
@@ -162,6 +164,6 @@ def _first_wrong(
         found = air.infer(some, batch_size=_BATCH).num_objects
         wrong += (part.start + np.flatnonzero(found != counts[part])).tolist()
         # All images need not be inferred, which can take longer than the training.
-        if len(wrong) >= _FAILURES_PER_SEED:
+        if len(wrong) >= number:
             break
-    return np.array(wrong[:_FAILURES_PER_SEED], int)
+    return np.array(wrong[:number], int)
