@@ -89,10 +89,12 @@ class PictureSet:
                 continue
             known.append((counts or {}).get(name))
         if not pictures:
+            assert settings.object_size is not None, "measured above"
+            largest = settings.object_size[1]
             raise InputError(
                 f"none of {len(names)} pictures can be used; expected some that can be "
-                f"read and have at least {settings.object_size[1]:g} x "
-                f"{settings.object_size[1]:g} pixels, by the largest `object_size`"
+                f"read and have at least {largest:g} x {largest:g} pixels, by the "
+                "largest `object_size`"
             )
         return cls(pictures, known, settings)
 
