@@ -180,7 +180,7 @@ def test_pictures_and_their_splits(caplog):
 
 
 def test_objects_larger_than_all_pictures():
-    message = "none of 1 pictures can be used; expected .* at least 16 x 16 pixels"
+    message = "no picture of 1 can be used; expected .* at least 16 x 16 pixels"
     with pytest.raises(InputError, match=message):
         _set({"a": np.zeros((10, 10), np.uint8)})
 

@@ -163,7 +163,7 @@ def test_numbers_that_no_training_picture_had_are_said_once(tmp_path, caplog):
     first, others = caplog.messages
     assert "0.tif: no object is found. Its intensities go from" in first
     names = ", ".join(str(tmp_path / f"{i}.tif") for i in range(1, 6))
-    assert others.endswith(f"range of numbers, in: {names} and 2 more")
+    assert others.endswith(f"the training pictures, in: {names} and 2 more")
 
 
 def test_what_was_there_before_is_told(plate, tmp_path, capsys):

@@ -230,14 +230,14 @@ PRESETS = {
             "tetrominoes",
             encoder_units=(200, 200),
             where_units=(200, 200),
+            # All of the 25 cells: the best one comes first without a proposal.
             inference=DifferenceConfig(
-                proposals=25, proposal_distance=0.15, revisions=12
+                proposals=24, proposal_distance=0.15, revisions=12
             ),
         ).with_training(steps=2400),
         "As sprites_overlap, on three pieces of four squares. What is left to tell "
-        "apart are pieces of one colour that touch: deeper networks, a "
-        "proposal from every cell, twice the revisions, and more training steps, for "
-        "sharp masks.",
+        "apart are pieces of one colour that touch: deeper networks, a proposal from "
+        "every cell, twice the revisions, and more training steps, for sharp masks.",
     ),
     "dsprites_binarised": Preset(
         _dsprites("binarised", likelihood_scale=0.3),

@@ -92,7 +92,7 @@ class PictureSet:
             assert settings.object_size is not None, "measured above"
             largest = settings.object_size[1]
             raise InputError(
-                f"none of {len(names)} pictures can be used; expected some that can be "
+                f"no picture of {len(names)} can be used; expected some that can be "
                 f"read and have at least {largest:g} x {largest:g} pixels, by the "
                 "largest `object_size`"
             )

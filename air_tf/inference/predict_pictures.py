@@ -102,6 +102,10 @@ def _predict_all(
         names = ", ".join(warned[1 : 1 + _MOST_NAMES])
         more = len(warned) - 1 - _MOST_NAMES
         names += f" and {more} more" if more > 0 else ""
-        _LOG.warning("No object is found, with such a range of numbers, in: %s", names)
+        _LOG.warning(
+            "No object is found, in other ranges of numbers than those of the training "
+            "pictures, in: %s",
+            names,
+        )
     if folder is not None:
         folder.finish()

@@ -138,10 +138,12 @@ def _save_failures(
         if number:
             air = RunDir(folder / f"seed-{seed}").load_model()
             wrong = _first_wrong(air, test.images, test.counts, number)
-            images.append(test.images[wrong])
-            scenes.append(explain(air, test.images[wrong]))
-            counts.append(test.counts[wrong])
-            names += [f"seed {seed}"] * len(wrong)
+            # None, if results of an earlier version were resumed.
+            if len(wrong):
+                images.append(test.images[wrong])
+                scenes.append(explain(air, test.images[wrong]))
+                counts.append(test.counts[wrong])
+                names += [f"seed {seed}"] * len(wrong)
         if len(names) > _MAX_FAILURES - _FAILURES_PER_SEED:
             break
     if names:
