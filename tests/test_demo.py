@@ -11,6 +11,7 @@ import lzma
 import pathlib
 import shutil
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from air_tf.deployment import demo, litert_js, web_page
 from air_tf.deployment.edge import EdgeModel
 from air_tf.errors import InputError
 from air_tf.inference.editing import SceneEditor
-from benchmarks.pen_digits import brushed
+from benchmarks.pen_digits import Stroke, brushed, shrunk
 
 _AXE = pathlib.Path(__file__).parent / "fixtures" / "axe-4.14.1.min.js.xz"
 _AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -231,7 +232,8 @@ def test_drawings_of_the_benchmark_are_those_of_the_page(fresh, brush):
     found = np.reshape(_draw(fresh, _SEVEN)["image"], (50, 50))
     points = fresh.execute_script("return demo.state().strokes[0].points")
     ways = [np.linspace(start, end, 50) for start, end in itertools.pairwise(points)]
-    drawn = brushed([np.concatenate(ways)], brush, (50, 50)) / 255
+    stroke = Stroke(np.concatenate(ways), brush)
+    drawn = brushed([stroke], (50, 50)) / 255
     assert np.abs(drawn - found).max() < 0.3
     assert np.abs(drawn - found)[found > 0].mean() < 0.06
     np.testing.assert_allclose(drawn.sum(), found.sum(), rtol=0.12)
@@ -398,11 +400,52 @@ def test_size_of_drawings(fresh, made, held_out_scenes):
     np.testing.assert_allclose(sizes, wanted, atol=0.05)
     small, large = (frame[2:] for frame in _frames(fresh, "#guide span"))
     np.testing.assert_allclose([small, large], [sizes[0], sizes[2]], atol=0.01)
-    large = fresh.find_element(By.ID, "large")
+    note = fresh.find_element(By.ID, "large")
     _draw(fresh, _ONE)
-    assert not large.is_displayed()
+    assert not note.is_displayed()
+    # On a picture, which can't be shown smaller.
+    fresh.execute_script("document.querySelector('#samples button').click()")
     _draw(fresh, [(20, 3), (20, 47)])
-    assert large.is_displayed()
+    assert "larger than the model counts well" in note.text
+
+
+def test_large_drawings_are_shown_smaller(fresh, made):
+    """A large drawing is counted as the small one that the model is shown."""
+    from selenium.webdriver.common.by import By
+
+    # A 7 of 40 pixels, with a longest stroke of 40: the brush is as wide as before.
+    large = _draw(fresh, [(10, 5), (36, 5)], [(36, 5), (22, 45)])
+    assert _text(fresh, "count") == "1 object"
+    size = made[0].settings["drawnSize"]
+    points = fresh.execute_script("return demo.state().strokes.map(s => s.points)")
+    longest = max(np.ptp(stroke, axis=0).max() for stroke in points)
+    zoom = size / longest
+    note = fresh.find_element(By.ID, "large")
+    assert f"at {round(100 * zoom)} % of its size" in note.text
+    image = np.reshape(large["image"], (50, 50))
+    rows, columns = (np.flatnonzero(image.max(axis=axis) > 0.2) for axis in (1, 0))
+    for found, low, high in ((rows, 5, 45), (columns, 10, 36)):
+        assert abs(found[0] - (25 + zoom * (low - 25))) <= 2
+        assert abs(found[-1] - (25 + zoom * (high - 25))) <= 2
+    # The box lies around what was drawn.
+    found = np.array(large["scene"]["boxes"][:4])
+    ymin, xmin, ymax, xmax = 0.5 + (found - 0.5) / zoom
+    ((top, left, tall, wide),) = _frames(fresh, "#boxes .found")
+    np.testing.assert_allclose([top, left], [ymin, xmin], atol=0.02)
+    np.testing.assert_allclose([tall, wide], [ymax - ymin, xmax - xmin], atol=0.02)
+    assert top < 0.2 and top + tall > 0.8
+    # What the benchmark shows the model.
+    width = float(fresh.find_element(By.ID, "brush").get_property("value"))
+    strokes = [
+        Stroke(np.linspace(*stroke[:: len(stroke) - 1], 200), width)
+        for stroke in map(np.array, points)
+    ]
+    drawn = brushed(shrunk(strokes, (50, 50), size), (50, 50)) / 255
+    assert np.abs(drawn - image)[image > 0].mean() < 0.06
+    # Small again, without the large stroke.
+    _click(fresh, "clear")
+    _draw(fresh, _ONE)
+    assert not note.is_displayed()
 
 
 @pytest.fixture
@@ -555,8 +598,13 @@ def test_samples_are_of_all_counts():
 
 def test_small_usual_and_large_sizes():
     boxes = np.array([[0, 0, 0.1, 0.5], [0.2, 0, 0.5, 0.2], [0, 0.1, 0.2, 0.4]])
-    assert demo._sizes(boxes) == [[0.11, 0.21], [0.2, 0.3], [0.29, 0.48]]
-    assert demo._sizes(boxes[:0]) is None
+    scenes = types.SimpleNamespace(boxes=boxes[np.newaxis], presence=np.ones([1, 3]))
+    sizes = [[0.11, 0.21], [0.2, 0.3], [0.29, 0.48]]
+    assert demo.object_sizes(scenes) == sizes
+    assert demo.drawn_size(sizes, (100, 50)) == pytest.approx(0.75 * 20)
+    assert demo.drawn_size(sizes, (50, 100)) == pytest.approx(0.75 * 30)
+    scenes.presence[:] = 0
+    assert demo.object_sizes(scenes) is None
 
 
 def test_runs_that_are_refused(tabletop_run, learnt_run):

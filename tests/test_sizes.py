@@ -22,9 +22,13 @@ def test_counts_by_size(monkeypatch):
     small_drawn, large_drawn = result["drawn"].values()
     assert small_drawn["count_accuracy"] > 0.8 > large_drawn["count_accuracy"]
     assert list(large_drawn["by_count"]) == [0, 1, 2]
+    # Shown smaller, a large drawing is counted as a small one is.
+    small_shown, large_shown = result["shown"].values()
+    assert small_shown == small_drawn
+    assert large_shown["count_accuracy"] > large_drawn["count_accuracy"] + 0.3
     text = sizes.format_sizes(result)
     assert "# default, 64 scenes" in text
-    for one in (usual, large, small_drawn, large_drawn):
+    for one in (usual, large, small_drawn, large_drawn, large_shown):
         assert f"| {one['count_accuracy']:.1%}" in text
 
 
@@ -46,9 +50,22 @@ def test_drawn_digits_have_their_height_and_do_not_overlap(height):
     assert min(width) > 0.8 and max(width) < height
 
 
+def test_large_strokes_are_drawn_smaller_around_the_middle():
+    points = np.array([[0.0, 10.0], [20.0, 50.0]])
+    strokes = [pen_digits.Stroke(points, 4.0), pen_digits.Stroke(points / 2, 2.0)]
+    assert pen_digits.shrunk(strokes, (60, 40), 40.0) == strokes
+    half = pen_digits.shrunk(strokes, (60, 40), 20.0)
+    np.testing.assert_allclose(half[0].points, [[10.0, 20.0], [20.0, 40.0]])
+    np.testing.assert_allclose(half[1].points, [[10.0, 17.5], [15.0, 27.5]])
+    assert [stroke.width for stroke in half] == [2.0, 1.0]
+    assert pen_digits.shrunk([], (60, 40), 20.0) == []
+
+
 def test_a_digit_is_another_each_time():
     rng = np.random.default_rng(0)
-    assert len({pen_digits.pen_digit(20, rng).tobytes() for _ in range(50)}) == 50
+    digits = [pen_digits.pen_digit(20, rng) for _ in range(50)]
+    inks = {pen_digits.brushed(strokes, shape).tobytes() for strokes, shape in digits}
+    assert len(inks) == 50
 
 
 def test_a_brush_is_that_of_the_page():
@@ -59,11 +76,12 @@ def test_a_brush_is_that_of_the_page():
     the last one is over and the second covers half: 1 - 0.71 x (1 - 0.29) = 0.496. At
     2.5 pixels, a tenth of the first is left: 0.029.
     """
-    line = np.stack([np.full(200, 10.0), np.linspace(0.0, 20.0, 200)], axis=1)
-    row = pen_digits.brushed([line], 3.0, (20, 20))[10, 10:14] / 255
+    points = np.stack([np.full(200, 10.0), np.linspace(0.0, 20.0, 200)], axis=1)
+    line = pen_digits.Stroke(points, 3.0)
+    row = pen_digits.brushed([line], (20, 20))[10, 10:14] / 255
     np.testing.assert_allclose(row, [0.970, 0.496, 0.029, 0.0], atol=0.003)
     # A second stroke covers what the first one left.
-    again = pen_digits.brushed([line, line], 3.0, (20, 20))[10, 11] / 255
+    again = pen_digits.brushed([line, line], (20, 20))[10, 11] / 255
     np.testing.assert_allclose(again, 1 - (1 - 0.496) ** 2, atol=0.003)
 
 

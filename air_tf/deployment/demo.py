@@ -19,15 +19,19 @@ from air_tf.files import make_output_dir, replacing
 from air_tf.images import to_uint8
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
-from air_tf.structs import ImageSet
+from air_tf.structs import ImageSet, Scenes
 from air_tf.visualization.drawing import STEP_COLOURS
 
 # An int8 model can't draw what is moved.
 PAGE_FORMATS = tuple(format for format in FORMATS if format != "int8")
 _NUM_SAMPLES = 12
-_NUM_MEASURED = 200
+# Held-out images that sizes of objects are taken from.
+NUM_MEASURED = 200
 # Sizes that the page shows: beyond them are a few objects that are cut off or merged.
 _QUANTILES = (0.05, 0.5, 0.95)
+# Over the usual size. Strokes of a brush are sharper than the objects of many models:
+# large ones are explained by several objects.
+_DRAWN_SHARE = 0.75
 
 
 def make_demo(
@@ -71,7 +75,7 @@ def make_demo(
         raise InputError(
             f"a page can show 1 or 3 channels, but the canvas has {channels}"
         )
-    held_out = run.load_images(["test"], data_dir=data_dir)["test"].head(_NUM_MEASURED)
+    held_out = run.load_images(["test"], data_dir=data_dir)["test"].head(NUM_MEASURED)
     with contextlib.ExitStack() as stack:
         with writing(TEMPORARY):
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -106,6 +110,7 @@ def of_model(
     counts = scenes.num_objects if held_out.counts is None else held_out.counts
     blank = air.generative.usual_ground(1).numpy()
     samples = held_out.images[_of_all_counts(counts)]
+    sizes = object_sizes(scenes)
     is_black = isinstance(air.config.background, BlackConfig)
     settings = {
         "height": height,
@@ -113,7 +118,8 @@ def of_model(
         "channels": channels,
         "maxObjects": model.max_objects,
         "format": model.conversion.format,
-        "objectSizes": _sizes(scenes.boxes[scenes.presence == 1]),
+        "objectSizes": sizes,
+        "drawnSize": sizes and drawn_size(sizes, (height, width)),
         "colours": STEP_COLOURS,
         # Light that others added is not read again.
         "readsDifference": isinstance(air.config.inference, DifferenceConfig)
@@ -135,12 +141,32 @@ def _of_all_counts(counts: np.ndarray) -> np.ndarray:
     return order[counts[order] > 0][:_NUM_SAMPLES]
 
 
-def _sizes(boxes: np.ndarray) -> list[list[float]] | None:
-    """Height and width of a small, a usual and a large box of [n, 4]; None for none."""
+def object_sizes(scenes: Scenes) -> list[list[float]] | None:
+    """Height and width of a small, a usual and a large object, as shares of the canvas.
+
+    Args:
+      scenes: found in held-out images.
+
+    Returns:
+      [3, 2]; None if there is no object.
+    """
+    boxes = scenes.boxes[scenes.presence == 1]  # [n, 4]
     if not len(boxes):
         return None
     sizes = np.quantile(boxes[:, 2:] - boxes[:, :2], _QUANTILES, axis=0)
     return np.round(sizes.astype(float), 4).tolist()
+
+
+def drawn_size(sizes: list[list[float]], canvas_size: tuple[int, int]) -> float:
+    """The longest side of a stroke that the page shows to the model, in pixels.
+
+    Drawings with a longer one are shown smaller.
+
+    Args:
+      sizes: of `object_sizes`.
+      canvas_size: (H, W).
+    """
+    return float(_DRAWN_SHARE * np.max(np.array(sizes[1]) * canvas_size))
 
 
 def _to_strip(images: np.ndarray) -> bytes:

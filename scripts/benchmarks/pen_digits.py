@@ -6,6 +6,8 @@ digit of a dataset is among them. Strokes get the pixels that the page gives the
 """
 
 import functools
+import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
@@ -51,8 +53,21 @@ _SOFT = 2.0  # pixels by which a stroke's soft edges are wider than the brush
 _STEPS = 64  # of a curve, between two of its points
 
 
+class Stroke(NamedTuple):
+    """A line of a round brush."""
+
+    points: np.ndarray  # [n, 2], (x, y) in pixels, less than a pixel apart
+    width: float  # in pixels
+
+    def moved(self, right: float, down: float) -> "Stroke":
+        return self._replace(points=self.points + np.array([right, down]))
+
+
 def pen_scenes(
-    height: float, number: int, canvas_size: tuple[int, int]
+    height: float,
+    number: int,
+    canvas_size: tuple[int, int],
+    limit: float = math.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scenes of 0, 1 or 2 digits of one height, whose boxes do not overlap.
 
@@ -60,6 +75,7 @@ def pen_scenes(
       height: of the digits' ink, in pixels.
       number: of scenes.
       canvas_size: of each.
+      limit: see `shrunk`.
 
     Returns:
       Images [number, H, W, 1] uint8 and counts [number].
@@ -68,29 +84,56 @@ def pen_scenes(
       InputError: if digits of this height do not fit on the canvas.
     """
     config = FlatConfig(counts=(0, 1, 2), canvas_size=canvas_size)
-    arrange = functools.partial(_arrange, height, config)
+    arrange = functools.partial(_arrange, height, config, limit)
     scenes = [draw_scene(arrange, config, i, split=0) for i in range(number)]
     images, counts = zip(*scenes, strict=True)
     return np.stack(images)[..., np.newaxis], np.array(counts)
 
 
 def _arrange(
-    height: float, config: FlatConfig, count: int, rng: np.random.Generator
+    height: float,
+    config: FlatConfig,
+    limit: float,
+    count: int,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, int] | None:
-    canvas = np.zeros(config.canvas_size, np.uint8)
+    strokes: list[Stroke] = []
     boxes: list[Box] = []
     for _ in range(count):
-        ink = pen_digit(height, rng)
-        box = free_box(ink.shape, boxes, config, rng)
+        digit, shape = pen_digit(height, rng)
+        box = free_box(shape, boxes, config, rng)
         if box is None:
             return None
         boxes.append(box)
-        canvas[box[0] : box[2], box[1] : box[3]] = ink
-    return canvas, count
+        strokes += [stroke.moved(box[1], box[0]) for stroke in digit]
+    size = config.canvas_size
+    return brushed(shrunk(strokes, size, limit), size), count
 
 
-def pen_digit(height: float, rng: np.random.Generator) -> np.ndarray:
-    """A digit on black, [h, w] uint8, with a brush of random width."""
+def shrunk(strokes: list[Stroke], shape: tuple[int, int], limit: float) -> list[Stroke]:
+    """Strokes as the page shows them to the model.
+
+    Args:
+      strokes: of a drawing.
+      shape: (height, width) of the picture.
+      limit: if the longer side of a stroke is larger, all are drawn smaller, around
+        the middle, so that it has this size.
+    """
+    longest = max((np.ptp(one.points, axis=0).max() for one in strokes), default=0.0)
+    if longest <= limit:
+        return strokes
+    zoom = limit / longest
+    middle = np.array(shape[::-1]) / 2
+    return [
+        Stroke(middle + zoom * (one.points - middle), zoom * one.width)
+        for one in strokes
+    ]
+
+
+def pen_digit(
+    height: float, rng: np.random.Generator
+) -> tuple[list[Stroke], tuple[int, int]]:
+    """A digit, with a brush of random width, and the height and width of its ink."""
     way = _WAYS[rng.integers(len(_WAYS))]
     slant, stretch = rng.normal(0.0, _SLANT), rng.uniform(*_STRETCH)
     change = np.array([[stretch, 0.0], [-slant, 1.0]])
@@ -100,11 +143,13 @@ def pen_digit(height: float, rng: np.random.Generator) -> np.ndarray:
     width = rng.uniform(_THINNEST, max(_THINNEST, _WIDEST * height))
     scale = (height - width - _SOFT) / (high - low)[1]
     margin = width / 2 + 1.0 + rng.uniform(size=2)
-    strokes = [scale * (curve - low) + margin for curve in curves]
+    strokes = [Stroke(scale * (curve - low) + margin, width) for curve in curves]
     columns, rows = np.ceil(scale * (high - low) + 2 * margin + 1.0).astype(int)
-    ink = brushed(strokes, width, (rows, columns))
-    top, left, bottom, right = ink_box(ink)
-    return ink[top:bottom, left:right]
+    top, left, bottom, right = ink_box(brushed(strokes, (rows, columns)))
+    return [stroke.moved(-left, -top) for stroke in strokes], (
+        bottom - top,
+        right - left,
+    )
 
 
 def _curve(stroke: str, rng: np.random.Generator) -> np.ndarray:
@@ -124,21 +169,15 @@ def _curve(stroke: str, rng: np.random.Generator) -> np.ndarray:
     return CubicHermiteSpline(number, moved, slopes)(times)
 
 
-def brushed(
-    strokes: list[np.ndarray], width: float, shape: tuple[int, int]
-) -> np.ndarray:
-    """What the page shows of white strokes.
+def brushed(strokes: list[Stroke], shape: tuple[int, int]) -> np.ndarray:
+    """What the page shows of white strokes, [h, w] uint8.
 
     Args:
-      strokes: points (x, y) along each, [n, 2] in pixels, less than a pixel apart.
-      width: of the brush, in pixels.
+      strokes: one after the other.
       shape: (height, width) of the picture.
-
-    Returns:
-      [h, w] uint8.
     """
     picture = np.zeros(shape)
-    for points in strokes:
+    for points, width in strokes:
         for wider, opacity in _PASSES:
             line = max(width + wider, _NARROWEST_PASS)
             # Of a thinner line, each pixel sees a part only.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +12,7 @@ from air_tf.data import origins
 from air_tf.data.pool_builder import PoolBuilder
 from air_tf.data.pool_scenes import compose_scene
 from air_tf.data.scenes import SPLITS
+from air_tf.deployment.demo import NUM_MEASURED, drawn_size, object_sizes
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
@@ -36,7 +38,8 @@ def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, An
     Returns:
       "run", "num_scenes" of a size, "sizes": for every size, the median "height" of
       the objects in pixels, "count_accuracy", and "by_count", the same for each count;
-      and "drawn": the last two for every height of digits drawn.
+      "drawn": the last two for every height of digits drawn; and "shown": the same, as
+      the page shows large drawings to the model.
 
     Raises:
       InputError: for a run of other scenes.
@@ -57,15 +60,28 @@ def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, An
         boxes = images.shape[1] * np.concatenate([scene.boxes for scene in composed])
         height = float(np.median(boxes[:, 2] - boxes[:, 0]))
         found[size] = {"height": height, **_accuracy(air, images, counts)}
-    drawn = {
-        height: _accuracy(air, *pen_scenes(height, _NUM_SCENES, scenes.canvas_size))
-        for height in _HEIGHTS
+    held_out = run.load_images(["test"], data_dir=data_dir)["test"]
+    usual = object_sizes(air.infer(held_out.head(NUM_MEASURED).images))
+    if usual is None:
+        raise InputError("finds no object in test images", field="model_dir")
+    limits = {
+        "drawn": math.inf,
+        "shown": drawn_size(usual, scenes.canvas_size),
+    }
+    drawings = {
+        name: {
+            height: _accuracy(
+                air, *pen_scenes(height, _NUM_SCENES, scenes.canvas_size, limit)
+            )
+            for height in _HEIGHTS
+        }
+        for name, limit in limits.items()
     }
     return {
         "run": run.path.name,
         "num_scenes": _NUM_SCENES,
         "sizes": found,
-        "drawn": drawn,
+        **drawings,
     }
 
 
@@ -97,15 +113,20 @@ def _builder(name: str, config: str, data_dir: str | None) -> PoolBuilder:
 
 
 def format_sizes(results: dict[str, Any]) -> str:
-    """Two Markdown tables of what `benchmark_sizes` returned."""
-    sizes, drawn = results["sizes"], results["drawn"]
+    """Three Markdown tables of what `benchmark_sizes` returned."""
+    sizes = results["sizes"]
     places = [[f"{size:g}", f"{one['height']:.0f}"] for size, one in sizes.items()]
-    tables = [
-        _table(["size", "height in pixels"], places, sizes.values()),
-        _table(["height in pixels"], [[str(h)] for h in drawn], drawn.values()),
-    ]
+    tables = [_table(["size", "height in pixels"], places, sizes.values())]
+    for name in ("drawn", "shown"):
+        drawn = results[name]
+        heights = [[str(height)] for height in drawn]
+        tables.append(_table(["height in pixels"], heights, drawn.values()))
     title = f"# {results['run']}, {results['num_scenes']} scenes of each size"
-    names = ("Test objects", "Digits drawn with a brush")
+    names = (
+        "Test objects",
+        "Digits drawn with a brush",
+        "The same, as the page shows large drawings to the model",
+    )
     parts = [f"{name}:\n\n{table}" for name, table in zip(names, tables, strict=True)]
     return "\n\n".join([title, *parts]) + "\n"
 

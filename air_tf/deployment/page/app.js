@@ -2,7 +2,7 @@
 
 import {Handles} from 'air/handles';
 import {Model} from 'air/model';
-import {inPixels, isTooLarge, listen, paint, placeGuide} from 'air/paper';
+import {inPixels, listen, paint, placeGuide, zoomed, zoomFor} from 'air/paper';
 import {asInk, makeCanvas, read, readPicture, readStrip, show} from 'air/pixels';
 import {load, settings} from 'air/resources';
 import {canvasesByStep, count, duplicate, move, remove} from 'air/scene';
@@ -57,16 +57,24 @@ async function work() {
 }
 
 async function infer(now) {
-  const image = read($('paper')), start = performance.now();
+  const large = zoomFor(now.strokes), zoom = now.picture === blank ? large : 1;
+  const seen = makeCanvas();
+  paint(seen, now.picture, zoomed(now.strokes, zoom));
+  const image = read(seen), start = performance.now();
   const scene = await model.infer(image);
   const milliseconds = performance.now() - start;
   computed = {...computed, image, scene};
   const n = count(scene);
   $('count').textContent = objects(n);
   $('time').textContent = `${milliseconds.toFixed(1)} ms in this browser.`;
-  $('large').hidden = !now.strokes.some(isTooLarge);
+  $('large').hidden = large === 1;
+  $('large').textContent = zoom === 1
+    ? 'You draw larger than the model counts well.'
+    : `The model sees your drawing at ${Math.round(100 * zoom)} % of its size: it counts ` +
+      'small drawings best.';
   showProbabilities($('probabilities'), scene.num_objects_probs);
-  showBoxes($('boxes'), scene.boxes, n);
+  // From what the model sees to the drawing.
+  showBoxes($('boxes'), scene.boxes.map(x => 0.5 + (x - 0.5) / zoom), n);
   showSteps($('steps'), image, scene, await canvasesByStep(model, scene));
 }
 

@@ -4,8 +4,9 @@ import {context} from 'air/pixels';
 import {settings} from 'air/resources';
 import {place} from 'air/view';
 
-// Of a small, a usual and a large object, as shares of the canvas; or null.
-const {height, width, objectSizes} = settings;
+// Of a small, a usual and a large object, as shares of the canvas; or null. And the
+// longest side of a stroke that the model is shown, in pixels; or null.
+const {height, width, objectSizes, drawnSize} = settings;
 
 /** The larger side of a size. */
 export const inPixels = ([h, w]) => Math.max(h * height, w * width);
@@ -34,14 +35,28 @@ export function paint(canvas, picture, strokes) {
   }
 }
 
-/** Whether a stroke is much larger than the objects of the held-out scenes. */
-export function isTooLarge({points}) {
-  if (!objectSizes) return false;
-  const [w, h] = [0, 1].map(axis => {
+/** The zoom at which no stroke is larger than the model should be shown, at most 1. */
+export function zoomFor(strokes) {
+  const longest = Math.max(...strokes.map(longerSide), 0);
+  return drawnSize && longest > drawnSize ? drawnSize / longest : 1;
+}
+
+function longerSide({points}) {
+  const sides = [0, 1].map(axis => {
     const places = points.map(point => point[axis]);
     return Math.max(...places) - Math.min(...places);
   });
-  return Math.max(w, h) > 1.2 * inPixels(objectSizes[2]);
+  return Math.max(...sides);
+}
+
+/** Strokes drawn smaller, around the middle. */
+export function zoomed(strokes, zoom) {
+  const toward = (place, middle) => middle + zoom * (place - middle);
+  return strokes.map(stroke => ({
+    ...stroke,
+    points: stroke.points.map(([x, y]) => [toward(x, width / 2), toward(y, height / 2)]),
+    width: zoom * stroke.width,
+  }));
 }
 
 /**
