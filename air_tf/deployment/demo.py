@@ -19,7 +19,7 @@ from air_tf.files import make_output_dir, replacing
 from air_tf.images import to_uint8
 from air_tf.model.air import AIR
 from air_tf.runs import RunDir
-from air_tf.structs import ImageSet, Scenes
+from air_tf.structs import ImageSet
 from air_tf.visualization.drawing import STEP_COLOURS
 
 # An int8 model can't draw what is moved.
@@ -110,7 +110,7 @@ def of_model(
     counts = scenes.num_objects if held_out.counts is None else held_out.counts
     blank = air.generative.usual_ground(1).numpy()
     samples = held_out.images[_of_all_counts(counts)]
-    sizes = object_sizes(scenes)
+    sizes = object_sizes(scenes.boxes[scenes.presence == 1])
     is_black = isinstance(air.config.background, BlackConfig)
     settings = {
         "height": height,
@@ -141,16 +141,15 @@ def _of_all_counts(counts: np.ndarray) -> np.ndarray:
     return order[counts[order] > 0][:_NUM_SAMPLES]
 
 
-def object_sizes(scenes: Scenes) -> list[list[float]] | None:
+def object_sizes(boxes: np.ndarray) -> list[list[float]] | None:
     """Height and width of a small, a usual and a large object, as shares of the canvas.
 
     Args:
-      scenes: found in held-out images.
+      boxes: [n, 4], of objects of held-out images.
 
     Returns:
       [3, 2]; None if there is no object.
     """
-    boxes = scenes.boxes[scenes.presence == 1]  # [n, 4]
     if not len(boxes):
         return None
     sizes = np.quantile(boxes[:, 2:] - boxes[:, :2], _QUANTILES, axis=0)

@@ -61,7 +61,8 @@ def benchmark_sizes(run: RunDir, *, data_dir: str | None = None) -> dict[str, An
         height = float(np.median(boxes[:, 2] - boxes[:, 0]))
         found[size] = {"height": height, **_accuracy(air, images, counts)}
     held_out = run.load_images(["test"], data_dir=data_dir)["test"]
-    usual = object_sizes(air.infer(held_out.head(NUM_MEASURED).images))
+    found_scenes = air.infer(held_out.head(NUM_MEASURED).images)
+    usual = object_sizes(found_scenes.boxes[found_scenes.presence == 1])
     if usual is None:
         raise InputError("finds no object in test images", field="model_dir")
     limits = {
