@@ -27,7 +27,12 @@ from air_tf.config import (
     TrainingConfig,
 )
 from air_tf.config.cluster import Cluster, cluster_of, read_cluster
-from air_tf.config.objectives import KindEnumerationConfig, KindNVILConfig
+from air_tf.config.objectives import (
+    KindEnumerationConfig,
+    KindNVILConfig,
+    ReinforceConfig,
+    VIMCOConfig,
+)
 from air_tf.errors import InputError
 from air_tf.runs import RunDir
 
@@ -172,7 +177,7 @@ def _require_same(found, steps=1):
 
 @pytest.mark.parametrize(
     "objective",
-    [NVILConfig(), IWAEConfig()],
+    [NVILConfig(), IWAEConfig(), VIMCOConfig(), ReinforceConfig()],
     ids=lambda objective: type(objective).__name__,
 )
 def test_two_devices_learn_what_one_does(objective, small_config, two_devices):
