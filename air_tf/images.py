@@ -36,6 +36,10 @@ def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
             field="images",
         )
     if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
+        if images.dtype.kind == "f" and np.isnan(images).any():
+            raise InputError(
+                "hold NaN; expected float in [0, 1], or uint8", field="images"
+            )
         raise InputError(
             f"are {images.dtype} from {images.min()} to {images.max()}; "
             "expected float in [0, 1], or uint8",

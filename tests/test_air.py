@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from air_tf.config import PRESETS
+from air_tf.config import PRESETS, AlphaConfig, ConstantConfig, LearnedConfig
 from air_tf.errors import InputError
 from air_tf.model.air import AIR
 from air_tf.training.fit_priors import fit_priors
@@ -136,6 +136,54 @@ def test_fitted_priors_are_those_of_the_aggregate_posterior(small_config, images
     counts = air.generate(4000, fitted_where=True).num_objects
     found = np.bincount(counts, minlength=4) / 4000
     np.testing.assert_allclose(found, probs.mean(0), atol=0.03)
+
+
+@pytest.mark.parametrize("background", [ConstantConfig(), LearnedConfig()])
+def test_grounds_are_generated_as_those_of_training(small_config, background):
+    """Of pictures of one dark colour, which p(z_ground) of training does not expect."""
+    config = dataclasses.replace(
+        small_config, background=background, composition=AlphaConfig()
+    )
+    air = AIR(config)
+    colours = np.linspace(0.1, 0.2, 40, dtype=np.float32)
+    images = np.broadcast_to(colours[:, None, None, None], (40, 16, 16, 1))
+    before = air.generate(200, num_objects=0).canvas
+    fit_priors(air, images, min_scale=1e-3)
+    codes = air(images).q_ground_params
+    fitted = air.generative.ground_prior(fitted=True)
+    mean = np.mean(codes.loc, axis=0)
+    square = np.mean(codes.loc**2 + codes.scale**2, axis=0)
+    np.testing.assert_allclose(fitted.mean(), mean, atol=1e-5)
+    np.testing.assert_allclose(fitted.stddev(), np.sqrt(square - mean**2), rtol=1e-3)
+    usual = air.generative.usual_ground(2).numpy()
+    np.testing.assert_allclose(usual, 0.15, atol=0.02)
+    grounds = air.generate(200, num_objects=0).canvas
+    assert np.abs(grounds.mean() - 0.15) < 0.02 < np.abs(before - 0.15).max()
+    # The bound keeps the prior of training.
+    np.testing.assert_array_equal(air.generative.ground_prior().mean(), 0.0)
+
+
+def test_a_model_without_a_fitted_ground_is_read(small_config, images):
+    """Files of version 0.3 and before have none."""
+    config = dataclasses.replace(
+        small_config, background=ConstantConfig(), composition=AlphaConfig()
+    )
+    air, other = AIR(config), AIR(config)
+    names = [v.name for v in air.generative.variables if "ground_" in v.name]
+    assert names == ["fitted_ground_loc", "fitted_ground_scale"]
+    for v in air.generative.variables:
+        if v.name in ("kernel", "bias", "fitted_where"):
+            v.assign_add(0.1 * np.ones(v.shape, np.float32))
+    store: dict[str, np.ndarray] = {}
+    air.generative.save_own_variables(store)
+    other.generative.load_own_variables({k: store[k] for k in list(store)[:-2]})
+    np.testing.assert_array_equal(
+        other.generative.ground_prior(fitted=True).stddev(), 1.0
+    )
+    read: dict[str, np.ndarray] = {}
+    other.generative.save_own_variables(read)
+    for name, value in store.items():
+        np.testing.assert_array_equal(read[name], value)
 
 
 def test_generate_with_a_given_number(small_config):

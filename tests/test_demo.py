@@ -36,6 +36,7 @@ def made(learnt_run, converted_float32, tmp_path_factory):
         assert run is learnt_run and format == "float32"
         assert set(settings.values()) == {None}
         shutil.copy(converted_float32[0], file)
+        return converted_float32[1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "convert", convert)
@@ -223,7 +224,7 @@ def test_drawing(fresh, made):
 
 
 @pytest.mark.parametrize("brush", [1.0, 2.5, 6.0])
-def test_drawings_of_the_benchmark_are_those_of_the_page(fresh, brush):
+def test_drawings_of_the_benchmark_are_those_of_the_page(fresh, made, brush):
     """Pixels of `benchmark.py --sizes`, which draws without a browser."""
     fresh.execute_script(
         "document.getElementById('brush').value = arguments[0]", str(brush)
@@ -232,7 +233,8 @@ def test_drawings_of_the_benchmark_are_those_of_the_page(fresh, brush):
     points = fresh.execute_script("return demo.state().strokes[0].points")
     ways = [np.linspace(start, end, 50) for start, end in itertools.pairwise(points)]
     stroke = Stroke(np.concatenate(ways), brush)
-    drawn = brushed([stroke], (50, 50)) / 255
+    limit = made[0].settings["drawnSize"]
+    drawn = brushed(shrunk([stroke], (50, 50), limit), (50, 50)) / 255
     assert np.abs(drawn - found).max() < 0.3
     assert np.abs(drawn - found)[found > 0].mean() < 0.06
     np.testing.assert_allclose(drawn.sum(), found.sum(), rtol=0.12)
@@ -400,24 +402,25 @@ def test_size_of_drawings(fresh, made, held_out_scenes):
     small, large = (frame[2:] for frame in _frames(fresh, "#guide span"))
     np.testing.assert_allclose([small, large], [sizes[0], sizes[2]], atol=0.01)
     note = fresh.find_element(By.ID, "large")
-    _draw(fresh, _ONE)
+    _draw(fresh, _ONE[:3])
     assert not note.is_displayed()
     # On a picture, which can't be shown smaller.
     fresh.execute_script("document.querySelector('#samples button').click()")
     _draw(fresh, [(20, 3), (20, 47)])
-    assert "larger than the model counts well" in note.text
+    assert "Draw smaller, or on the empty page" in note.text
 
 
 def test_large_drawings_are_shown_smaller(fresh, made):
     """A large drawing is counted as the small one that the model is shown."""
     from selenium.webdriver.common.by import By
 
-    # A 7 of 40 pixels, with a longest stroke of 40: the brush is as wide as before.
+    # A 7 of 40 pixels.
     large = _draw(fresh, [(10, 5), (36, 5)], [(36, 5), (22, 45)])
     assert _text(fresh, "count") == "1 object"
     size = made[0].settings["drawnSize"]
     points = fresh.execute_script("return demo.state().strokes.map(s => s.points)")
-    longest = max(np.ptp(stroke, axis=0).max() for stroke in points)
+    width = float(fresh.find_element(By.ID, "brush").get_property("value"))
+    longest = max(np.ptp(stroke, axis=0).max() for stroke in points) + width
     zoom = size / longest
     note = fresh.find_element(By.ID, "large")
     assert f"at {round(100 * zoom)} % of its size" in note.text
@@ -434,7 +437,6 @@ def test_large_drawings_are_shown_smaller(fresh, made):
     np.testing.assert_allclose([tall, wide], [ymax - ymin, xmax - xmin], atol=0.02)
     assert top < 0.25 and top + tall > 0.7
     # What the benchmark shows the model.
-    width = float(fresh.find_element(By.ID, "brush").get_property("value"))
     strokes = [
         Stroke(np.linspace(*stroke[:: len(stroke) - 1], 200), width)
         for stroke in map(np.array, points)
@@ -443,8 +445,36 @@ def test_large_drawings_are_shown_smaller(fresh, made):
     assert np.abs(drawn - image)[image > 0].mean() < 0.06
     # Small again, without the large stroke.
     _click(fresh, "clear")
-    _draw(fresh, _ONE)
+    _draw(fresh, _ONE[:3])
     assert not note.is_displayed()
+
+
+def test_what_happens_during_a_stroke(fresh):
+    """Undo and Clear end it; what lies outside of the drawing area is left out."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+
+    paper = fresh.find_element(By.ID, "paper")
+    fresh.execute_script("arguments[0].scrollIntoView({block: 'center'})", paper)
+    size = paper.size["width"]
+    _errors(fresh)  # those of other tests
+    strokes = "return demo.state().strokes.map(s => s.points)"
+    _draw(fresh, _ONE)
+    first = fresh.execute_script(strokes)
+    for button, left in (("undo", first), ("clear", [])):
+        start = ActionChains(fresh, duration=0).move_to_element(paper).click_and_hold()
+        start.move_by_offset(20, 20).perform()
+        fresh.execute_script(f"document.getElementById('{button}').click()")
+        ActionChains(fresh, duration=0).move_by_offset(9, 9).release().perform()
+        _wait(fresh)
+        assert fresh.execute_script(strokes) == left
+    start = ActionChains(fresh, duration=0).move_to_element(paper).click_and_hold()
+    start.move_by_offset(10, 0).move_by_offset(size, 0).release().perform()
+    _wait(fresh)
+    ((*_, last),) = fresh.execute_script(strokes)
+    assert last[0] < 50
+    assert not fresh.find_element(By.ID, "problem").is_displayed()
+    assert _errors(fresh) == []
 
 
 @pytest.fixture
@@ -552,6 +582,8 @@ def test_files_for_a_web_server(browser, made, tmp_path):
     handler = functools.partial(_Quiet, directory=str(tmp_path / "site"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    browser.get((tmp_path / "site" / "index.html").as_uri())
+    assert "has to come from a web server" in _text(browser, "problem")
     try:
         _open(browser, f"http://127.0.0.1:{server.server_port}/")
         assert _text(browser, "count") == "0 objects"
@@ -599,8 +631,8 @@ def test_small_usual_and_large_sizes():
     boxes = np.array([[0, 0, 0.1, 0.5], [0.2, 0, 0.5, 0.2], [0, 0.1, 0.2, 0.4]])
     sizes = [[0.11, 0.21], [0.2, 0.3], [0.29, 0.48]]
     assert demo.object_sizes(boxes) == sizes
-    assert demo.drawn_size(sizes, (100, 50)) == pytest.approx(0.75 * 20)
-    assert demo.drawn_size(sizes, (50, 100)) == pytest.approx(0.75 * 30)
+    assert demo.drawn_size(sizes, (100, 50)) == pytest.approx(0.9 * 20)
+    assert demo.drawn_size(sizes, (50, 100)) == pytest.approx(0.9 * 30)
     assert demo.object_sizes(boxes[:0]) is None
 
 

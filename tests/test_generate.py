@@ -74,6 +74,9 @@ def test_generate_run(learnt_run, tmp_path):
     with np.load(tmp_path / "drawn" / "scenes.npz", allow_pickle=False) as scenes:
         assert scenes["image"].shape == (300, 50, 50, 1)
         assert scenes["image"].dtype == np.uint8
+        assert scenes["ground"].shape == (300, 50, 50, 1) and not scenes["ground"].any()
+        assert scenes["mask"].shape == (300, 3, 50, 50)
+        assert (scenes["mask"][scenes["count"] == 0] == 0).all()
         counts = np.bincount(scenes["count"], minlength=4) / 300
     # The training scenes hold 0, 1 or 2 objects, equally often.
     np.testing.assert_allclose(counts, [1 / 3, 1 / 3, 1 / 3, 0], atol=0.12)

@@ -53,8 +53,8 @@ def test_drawn_digits_have_their_height_and_do_not_overlap(height):
 def test_large_strokes_are_drawn_smaller_around_the_middle():
     points = np.array([[0.0, 10.0], [20.0, 50.0]])
     strokes = [pen_digits.Stroke(points, 4.0), pen_digits.Stroke(points / 2, 2.0)]
-    assert pen_digits.shrunk(strokes, (60, 40), 40.0) == strokes
-    half = pen_digits.shrunk(strokes, (60, 40), 20.0)
+    assert pen_digits.shrunk(strokes, (60, 40), 44.0) == strokes
+    half = pen_digits.shrunk(strokes, (60, 40), 22.0)
     np.testing.assert_allclose(half[0].points, [[10.0, 20.0], [20.0, 40.0]])
     np.testing.assert_allclose(half[1].points, [[10.0, 17.5], [15.0, 27.5]])
     assert [stroke.width for stroke in half] == [2.0, 1.0]

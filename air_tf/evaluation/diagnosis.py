@@ -86,8 +86,9 @@ def _missed_counts(confusion: list[list[int]]) -> list[str]:
         images, mode = sum(row), max(range(len(row)), key=row.__getitem__)
         correct = row[n] if n < len(row) else 0
         if images >= _MIN_IMAGES and correct < images / 2:
+            objects = "1 object" if n == 1 else f"{n} objects"
             warnings.append(
-                f"Of the images with {n} objects, {correct / images:.0%} are counted "
+                f"Of the images with {objects}, {correct / images:.0%} are counted "
                 f"correctly; most are counted {mode}. Try more `steps` or another "
                 "`seed`; if too many objects are counted, a smaller `count_decay`; if "
                 "too few, check that `max_objects` is large enough."

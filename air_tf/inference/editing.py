@@ -86,9 +86,10 @@ class SceneEditor:
 
     def _check(self, number: int) -> None:
         if number not in range(len(self._where)):
+            found = len(self._where)
+            objects = "1 object" if found == 1 else f"{found} objects"
             raise InputError(
-                f"is {number}; the scene has {len(self._where)} objects, numbered from "
-                "0",
+                f"is {number}; the scene has {objects}, numbered from 0",
                 field="number",
             )
 

@@ -95,6 +95,8 @@ def _save_scenes(folder: pathlib.Path, scenes: Scenes) -> None:
             boxes=scenes.boxes,
             z_where=scenes.z_where,
             z_what=scenes.z_what,
+            ground=to_uint8(scenes.ground),
+            mask=to_uint8(scenes.mask),
         )
     with replacing(folder / "scenes.png") as path:
         title = "Scenes generated from the prior"

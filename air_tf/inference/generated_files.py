@@ -2,7 +2,7 @@
 program refuses a folder that holds them without waiting for it."""
 
 FILES = {
-    "scenes.npz": "image, count, boxes, z_where and z_what of all scenes",
+    "scenes.npz": "image, count, boxes, z_where, z_what, ground and mask of all scenes",
     "scenes.png": "the first 64 of these scenes",
     "traversals.png": "a code, changed along the dimensions that vary most",
     "interpolation.png": "interpolations between the codes of two objects",

@@ -12,8 +12,8 @@ canvas without objects).
 
 Training and generation use different priors. In training, p(n) falls steeply, so
 that an object is inferred only if it explains enough of the image. Scenes are
-generated from p(n), and optionally p(z_where), as fitted to the training images
-after training.
+generated from p(n), p(z_ground), and optionally p(z_where), as fitted to the training
+images after training.
 """
 
 import math
@@ -80,6 +80,18 @@ class Generative(keras.layers.Layer):
             initializer=lambda shape, dtype=None: tf.constant(where, dtype),
             trainable=False,
         )
+        size = code_size(config)
+        if size:
+            # The last ones, because files of earlier versions do not have them.
+            self._fitted_ground = [
+                self.add_weight(
+                    name=f"fitted_ground_{name}",
+                    shape=(size,),
+                    initializer=first,
+                    trainable=False,
+                )
+                for name, first in (("loc", "zeros"), ("scale", "ones"))
+            ]
         if config.learns_scale:
             first = max(_FIRST_SCALE, config.min_likelihood_scale)
             self._log_scale = self.add_weight(
@@ -88,6 +100,16 @@ class Generative(keras.layers.Layer):
                 initializer=keras.initializers.Constant(math.log(first)),
             )
         self.built = True
+
+    def load_own_variables(self, store):
+        """Reads files of earlier versions, too, which generate from p(z_ground)."""
+        added = self._fitted_ground if code_size(self._config) else []
+        number = len(self._trainable_variables) + len(self._non_trainable_variables)
+        older = number - len(added)
+        if len(store.keys()) == older:
+            found = {str(i): store[str(i)] for i in range(older)}
+            store = found | {str(older + i): one for i, one in enumerate(added)}
+        super().load_own_variables(store)
 
     # Priors.
 
@@ -113,9 +135,13 @@ class Generative(keras.layers.Layer):
         """p(z_what), event shape [D]."""
         return distributions.what_prior(self._config.z_what_size)
 
-    def ground_prior(self):
-        """p(z_ground), standard normal: event shape [G]."""
-        return distributions.what_prior(code_size(self._config))
+    def ground_prior(self, *, fitted: bool = False):
+        """p(z_ground), event shape [G]: standard normal, or as fitted."""
+        size = code_size(self._config)
+        if not (fitted and size):
+            return distributions.what_prior(size)
+        loc, scale = (one.value for one in self._fitted_ground)
+        return distributions.diagonal_normal(NormalParams(loc=loc, scale=scale))
 
     @property
     def likelihood_scale(self) -> tf.Tensor | float:
@@ -125,15 +151,19 @@ class Generative(keras.layers.Layer):
             return float(config.likelihood_scale)
         return tf.maximum(tf.exp(self._log_scale.value), config.min_likelihood_scale)
 
-    def set_fitted_priors(self, count_probs, where) -> None:
+    def set_fitted_priors(self, count_probs, where, ground) -> None:
         """Sets the priors that scenes are generated from.
 
         Args:
           count_probs: p(n), [T + 1].
           where: mean and standard deviation of p(z_where), [2, 3].
+          ground: those of p(z_ground), [2, G].
         """
         self._fitted_count_probs.assign(count_probs)
         self._fitted_where.assign(where)
+        if code_size(self._config):
+            for variable, value in zip(self._fitted_ground, ground, strict=True):
+                variable.assign(value)
 
     def densities(
         self, max_objects: int | None = None, *, fitted_count: bool = False
@@ -151,8 +181,12 @@ class Generative(keras.layers.Layer):
     # From latents to a canvas.
 
     def usual_ground(self, batch: tf.Tensor | int) -> tf.Tensor:
-        """The ground of the mean code, [batch, H, W, C]; black if it has no code."""
-        return self.ground(tf.zeros([batch, code_size(self._config)]))
+        """The ground of the mean code of training images, [batch, H, W, C].
+
+        Black if it has no code.
+        """
+        mean = self.ground_prior(fitted=True).mean()
+        return self.ground(tf.tile(mean[tf.newaxis], [batch, 1]))
 
     def given_ground(
         self, ground: tf.Tensor | None, batch: tf.Tensor | int
@@ -260,7 +294,7 @@ class Generative(keras.layers.Layer):
         max_objects: int | None = None,
         fitted_where: bool = False,
     ) -> Latents:
-        """Samples scenes from the prior, with p(n) as fitted.
+        """Samples scenes from the prior, with p(n) and p(z_ground) as fitted.
 
         Args:
           n: number of scenes.
@@ -297,7 +331,7 @@ class Generative(keras.layers.Layer):
 
     def _sample_grounds(self, n: int, seed: int) -> tf.Tensor:
         own_seed = tf.random.experimental.stateless_fold_in([seed, 0], 3)
-        return tf.random.stateless_normal([n, code_size(self._config)], own_seed)
+        return self.ground_prior(fitted=True).sample(n, seed=own_seed)
 
 
 def as_float(*arrays) -> tuple[tf.Tensor, ...]:

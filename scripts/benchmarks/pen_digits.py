@@ -59,6 +59,11 @@ class Stroke(NamedTuple):
     points: np.ndarray  # [n, 2], (x, y) in pixels, less than a pixel apart
     width: float  # in pixels
 
+    @property
+    def longest(self) -> float:
+        """The longer side of the ink, in pixels."""
+        return float(np.ptp(self.points, axis=0).max()) + self.width
+
     def moved(self, right: float, down: float) -> "Stroke":
         return self._replace(points=self.points + np.array([right, down]))
 
@@ -116,10 +121,10 @@ def shrunk(strokes: list[Stroke], shape: tuple[int, int], limit: float) -> list[
     Args:
       strokes: of a drawing.
       shape: (height, width) of the picture.
-      limit: if the longer side of a stroke is larger, all are drawn smaller, around
-        the middle, so that it has this size.
+      limit: if the longer side of a stroke's ink is larger, all are drawn smaller,
+        around the middle, so that it has this size.
     """
-    longest = max((np.ptp(one.points, axis=0).max() for one in strokes), default=0.0)
+    longest = max((one.longest for one in strokes), default=0.0)
     if longest <= limit:
         return strokes
     zoom = limit / longest

@@ -17,12 +17,15 @@ let blank; // the canvas without objects
 // States of the page: a picture, strokes on it, and the scene as arranged or null.
 // They are never changed, but the last one is replaced during a stroke or a move.
 const states = [];
+// Whether a stroke or a move goes on, which replaces the last state.
+let continues = false;
 const state = () => states[states.length - 1];
 const isBlank = () => state().picture === blank && !state().strokes.length;
 let computed = {}; // what was found in `computed.state`
 let running = null; // the update in progress
 
 function push(change) {
+  continues = false;
   states.push({...state(), ...change});
   update();
 }
@@ -69,9 +72,9 @@ async function infer(now) {
   $('time').textContent = `${milliseconds.toFixed(1)} ms in this browser.`;
   $('large').hidden = large === 1;
   $('large').textContent = zoom === 1
-    ? 'You draw larger than the model counts well.'
-    : `The model sees your drawing at ${Math.round(100 * zoom)} % of its size: it counts ` +
-      'small drawings best.';
+    ? 'Drawings of this size are often miscounted. Draw smaller, or on the empty page.'
+    : `The model is shown your drawing at ${Math.round(100 * zoom)} % of its size: drawn ` +
+      'lines are sharper than what it learned from, and small ones are counted best.';
   showProbabilities($('probabilities'), scene.num_objects_probs);
   // From what the model sees to the drawing.
   showBoxes($('boxes'), scene.boxes.map(x => 0.5 + (x - 0.5) / zoom), n);
@@ -98,9 +101,10 @@ const handles = new Handles($('handles'), {
   start() {
     before = scene();
     push({arranged: before});
+    continues = true;
   },
   move(object, down, right) {
-    replace({arranged: move(before, object, down, right)});
+    if (continues) replace({arranged: move(before, object, down, right)});
   },
   copy(object) {
     const n = count(scene());
@@ -120,12 +124,14 @@ $('copy').onclick = () => handles.on.copy(handles.selected);
 $('remove').onclick = () => handles.on.remove(handles.selected);
 
 $('undo').onclick = () => {
+  continues = false;
   if (states.length > 1) states.pop();
   update();
 };
 $('clear').onclick = () => use(blank);
 
 function use(picture) {
+  $('problem').hidden = true;
   push({picture, strokes: [], arranged: null});
 }
 
@@ -135,9 +141,10 @@ listen($('paper'), {
     const ink = asInk($('ink').value), brush = Number($('brush').value);
     const stroke = {points: [point], width: brush, ink};
     push({strokes: [...state().strokes, stroke], arranged: null});
+    continues = true;
   },
   onMove(point) {
-    if (!model) return;
+    if (!continues) return;
     const strokes = [...state().strokes], last = strokes.pop();
     replace({strokes: [...strokes, {...last, points: [...last.points, point]}]});
   },
@@ -152,12 +159,14 @@ function complain(text) {
 }
 
 async function openPicture(file) {
-  $('problem').hidden = true;
+  let picture;
   try {
-    use(await readPicture(file));
+    picture = await readPicture(file);
   } catch {
     complain(`${file.name} can't be decoded. Use a PNG or JPEG picture, for example.`);
+    return;
   }
+  use(picture);
 }
 $('file').onchange = () => {
   if ($('file').files.length) openPicture($('file').files[0]);
@@ -166,7 +175,7 @@ $('file').onchange = () => {
 addEventListener('dragover', event => event.preventDefault());
 addEventListener('drop', event => {
   event.preventDefault();
-  if (event.dataTransfer.files.length) openPicture(event.dataTransfer.files[0]);
+  if (model && event.dataTransfer.files.length) openPicture(event.dataTransfer.files[0]);
 });
 
 function addSamples(canvases) {
@@ -201,6 +210,7 @@ async function start() {
   model = await Model.load();
   states.push({picture: blank, strokes: [], arranged: null});
   addSamples(samples);
+  $('clear').disabled = $('file').disabled = false;
   await update();
   document.body.classList.add('ready');
   return model;

@@ -11,8 +11,14 @@
     'WebAssembly SIMD': 'WebAssembly' in self && WebAssembly.validate(simd),
   };
   self.missing = Object.keys(has).filter(name => !has[name]);
-  if (!self.missing.length) return;
   const problem = document.getElementById('problem');
+  if (location.protocol === 'file:' && document.querySelector('[data-file]')) {
+    problem.textContent =
+      'This page has to come from a web server: browsers load its files from no disk. ' +
+      'The page in one file opens from the disk.';
+    problem.hidden = false;
+  }
+  if (!self.missing.length) return;
   problem.textContent =
     `This browser lacks ${self.missing.join(', ')}. The page needs Chrome or Edge 91, ` +
     'Firefox 113, Safari 16.4, or a later one.';

@@ -41,12 +41,13 @@ export function zoomFor(strokes) {
   return drawnSize && longest > drawnSize ? drawnSize / longest : 1;
 }
 
-function longerSide({points}) {
+/** Of the ink of a stroke. */
+function longerSide({points, width: brush}) {
   const sides = [0, 1].map(axis => {
     const places = points.map(point => point[axis]);
     return Math.max(...places) - Math.min(...places);
   });
-  return Math.max(...sides);
+  return Math.max(...sides) + brush;
 }
 
 /** Strokes drawn smaller, around the middle. */
@@ -71,6 +72,7 @@ export function listen(canvas, {onStart, onMove, onHover}) {
       ((event.clientY - frame.top) / frame.height) * height,
     ];
   };
+  const isInside = ([x, y]) => x >= 0 && y >= 0 && x <= width && y <= height;
   let active = null;
   canvas.addEventListener('pointerdown', event => {
     if (active !== null || event.button) return;
@@ -82,7 +84,9 @@ export function listen(canvas, {onStart, onMove, onHover}) {
     if (active === null) onHover(at(event));
     if (event.pointerId !== active) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) onMove(at(one));
+    // What is drawn outside is not seen, so it should not count.
+    const points = (events.length ? events : [event]).map(at).filter(isInside);
+    points.forEach(onMove);
   });
   for (const name of ['pointerup', 'pointercancel']) {
     canvas.addEventListener(name, event => {
