@@ -32,7 +32,8 @@ def main(argv):
     cli.expect_no_arguments(argv)
     output, output_dir = flags.FLAGS.output, flags.FLAGS.output_dir
     if bool(output) == bool(output_dir):
-        raise InputError("expected either `output` or `output_dir`")
+        found = "both" if output else "neither"
+        raise InputError(f"expected either `output` or `output_dir`; found {found}")
     cli.require_new_file("output")
     run = cli.run_to_use(in_2d=True)
     if output_dir:
