@@ -217,10 +217,14 @@ def test_images_of_another_shape_are_refused(small_config, bad):
         AIR(small_config).infer(np.zeros(bad, np.float32))
 
 
-@pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1, 255.0])
-def test_pixels_out_of_range_are_refused(small_config, images, bad):
+@pytest.mark.parametrize(
+    "bad, found",
+    [(np.nan, "hold NaN"), (-0.1, "from -0.1"), (1.1, "to 1.1"), (255.0, "to 255.0")],
+)
+def test_pixels_out_of_range_are_refused(small_config, images, bad, found):
     images[2, 3, 4] = bad
-    with pytest.raises(InputError, match=r"expected float in \[0, 1\], or uint8"):
+    match = rf"{found}.*; expected float in \[0, 1\], or uint8"
+    with pytest.raises(InputError, match=match):
         AIR(small_config).infer(images)
 
 

@@ -597,6 +597,17 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def test_nothing_can_be_done_before_the_model_is_loaded(made, fresh):
+    """Controls that work without it would start from a page without a state."""
+    html = web_page.one_file(made[0])
+    for name in ("undo", "clear", "file", "copy", "remove"):
+        (tag,) = (part for part in html.split("<") if f'id="{name}"' in part)
+        assert " disabled" in tag.partition(">")[0]
+    for name in ("clear", "file"):
+        enabled = f"return !document.getElementById('{name}').disabled"
+        assert fresh.execute_script(enabled)
+
+
 def test_sizes(made):
     """Of the page in a few parts, and of what the package holds."""
     folder = importlib.resources.files("air_tf.deployment") / "litert"
