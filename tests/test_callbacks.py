@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from air_tf.errors import TrainingDiverged
+from air_tf.model.air import AIR
 from air_tf.structs import ImageSet
 from air_tf.training import callbacks
 
@@ -42,6 +43,22 @@ def test_images_that_are_shown_are_not_empty():
     images[64:] = 255
     shown = callbacks.HeldOut(ImageSet(images)).images[:, 0, 0, 0]
     np.testing.assert_array_equal(shown, [0, 0, 2, 6, 11, 15, 20, 24])
+
+
+def test_looks_at_held_out_images_trace_inference_once(small_config):
+    air = AIR(small_config)
+    count = type(air)._compiled_scenes.experimental_get_tracing_count
+    held_out = callbacks.HeldOut(ImageSet(np.zeros((9, *small_config.image_shape))))
+    held_out.set_model(
+        types.SimpleNamespace(
+            air=air, optimizer=types.SimpleNamespace(iterations=tf.constant(10))
+        )
+    )
+    held_out.on_train_begin()
+    before, logs = count(), {}
+    held_out.on_epoch_end(0, logs)
+    assert count() == before
+    assert np.isfinite(logs["val_elbo"])
 
 
 def test_speed_counts_steps(monkeypatch):

@@ -385,6 +385,21 @@ def test_a_step_of_training_moves_all_weights(
     assert any("baseline" in name for name in names) == (objective == "nvil")
 
 
+def test_what_is_compiled_holds_for_all_seeds(air, images):
+    def trainer(seed):
+        return Trainer(air, TrainingConfig(seed=seed, jit_compile=False))
+
+    one, images, step = trainer(1), tf.constant(images), tf.constant(3)
+    estimate = tf.function(one.estimate, autograph=False)
+    for seed in (1, 7):
+        one._seed.assign(seed)
+        _, found = estimate(images, step)
+        _, expected = trainer(seed).estimate(images, step)
+        np.testing.assert_allclose(found["elbo"], expected["elbo"], rtol=1e-4)
+    assert np.abs(found["elbo"] - estimate(images, step + 1)[1]["elbo"]).max() > 0.1
+    assert estimate.experimental_get_tracing_count() == 1
+
+
 def test_particles_are_samples_of_the_same_image(air, images):
     training = TrainingConfig(objective=IWAEConfig(num_particles=3))
     objective = make_objective(RunConfig(model=air.config, training=training))

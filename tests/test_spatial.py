@@ -120,6 +120,20 @@ def test_a_scale_of_nothing_gives_finite_values_and_gradients(scale):
     assert np.isfinite(tape.gradient(total, window).numpy()).all()
 
 
+def test_patches_are_cut_where_they_begin():
+    """Every pixel of every patch, of which parts are outside, and exactly."""
+    images = np.random.default_rng(0).random((2, 5, 6, 3)).astype(np.float32)
+    rows, columns, (p, q) = (-2, 1, 4), (-1, 3), (3, 4)
+    cut = spatial.cut_patches(tf.constant(images), rows, columns, (p, q)).numpy()
+    assert cut.shape == (2, 6, p * q * 3)
+    cut = cut.reshape(2, 3, 2, p, q, 3)
+    for g, k, i, j in np.ndindex(3, 2, p, q):
+        y, x = rows[g] + i, columns[k] + j
+        inside = 0 <= y < 5 and 0 <= x < 6
+        expected = images[:, y, x] if inside else np.zeros((2, 3))
+        np.testing.assert_array_equal(cut[:, g, k, i, j], expected)
+
+
 def test_object_boxes_are_tight():
     image = np.zeros((3, 10, 20, 1), np.float32)
     image[0, 2:5, 4:8] = 0.9

@@ -9,13 +9,19 @@ from air_tf.structs import Explanation
 
 
 def explain(
-    air: AIR | AIR3D, images: npt.ArrayLike, max_objects: int | None = None
+    air: AIR | AIR3D,
+    images: npt.ArrayLike,
+    max_objects: int | None = None,
+    proposals: int | None = None,
 ) -> Explanation:
-    """Counts, boxes and canvases of images [N, H, W, C]; T objects at most."""
+    """Counts, boxes and canvases of images [N, H, W, C]; T objects at most.
+
+    Of 3D scenes, there are no `proposals`.
+    """
     if isinstance(air, AIR3D):
         found = air.infer(images, max_objects=max_objects)
         return Explanation(found.num_objects, found.boxes, air.draw(found))
-    scenes = air.infer(images, max_objects=max_objects)
+    scenes = air.infer(images, max_objects=max_objects, proposals=proposals)
     return Explanation(scenes.num_objects, scenes.boxes, scenes.canvas)
 
 

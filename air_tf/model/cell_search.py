@@ -14,7 +14,7 @@ class CellSearch(keras.layers.Layer):
     """Finds the cell of a grid where an object is most likely, and proposes a window.
 
     The same MLP reads the patch around every cell. This equals a convolution with a
-    large kernel and stride; the patches are cut by products with constant matrices.
+    large kernel and stride.
     The MLP reads the patch of the chosen cell a second time: only this cell has a
     gradient, so the backward pass skips the others.
 
@@ -40,10 +40,7 @@ class CellSearch(keras.layers.Layer):
     def build(self, input_shape):
         _, height, width, channels = self._pool.compute_output_shape(input_shape)
         stride, patch = self._form.cell_stride, self._form.cell_patch
-        self._rows = _patches(height, stride, patch)
-        self._columns = _patches(width, stride, patch)
-        # The cells themselves, which tile the image.
-        self._own = tuple(_patches(size, stride, stride) for size in (height, width))
+        self._sides = height, width
         self._mlp.build((None, patch**2 * channels))
         rows, columns = _centres(height, stride), _centres(width, stride)
         centres = np.meshgrid(rows, columns, indexing="ij")
@@ -107,11 +104,18 @@ class CellSearch(keras.layers.Layer):
 
     def largest(self, images: tf.Tensor) -> tf.Tensor:
         """The cell whose own pixels have the largest sum: [B, H, W, 1] to [B] int32."""
-        own = spatial.cut_patches(self._pool(images), *self._own)  # [B, G, stride^2]
+        # The cells themselves, which tile the image: [B, G, stride^2].
+        own = self._cut(images, self._form.cell_stride)
         return tf.argmax(tf.reduce_sum(own, axis=2), axis=1, output_type=tf.int32)
 
     def _patches(self, images):
-        return spatial.cut_patches(self._pool(images), self._rows, self._columns)
+        """The patch around every cell: [B, H, W, C] to [B, G, patch^2 C]."""
+        return self._cut(images, self._form.cell_patch)
+
+    def _cut(self, images, patch: int) -> tf.Tensor:
+        stride = self._form.cell_stride
+        rows, columns = (_starts(size, stride, patch) for size in self._sides)
+        return spatial.cut_patches(self._pool(images), rows, columns, (patch, patch))
 
 
 def _centres(size: int, stride: int) -> np.ndarray:
@@ -123,15 +127,11 @@ def _centres(size: int, stride: int) -> np.ndarray:
     return stride * (2.0 * np.arange(number) + 1.0 - number) / size
 
 
-def _patches(size: int, stride: int, patch: int) -> np.ndarray:
-    """Matrices that cut each cell's patch from an axis of `size` pixels.
+def _starts(size: int, stride: int, patch: int) -> list[int]:
+    """First pixels of each cell's patch along an axis of `size` pixels: [G].
 
-    Returns:
-      [G, patch, size], 1 where a pixel of the patch is a pixel of the image. Pixels of
-      the patch outside the image have a row of 0.
+    Those of patches that begin outside of the image are negative.
     """
     number = len(_centres(size, stride))
     margin = (patch + stride * (number - 1) - size) // 2
-    first = stride * np.arange(number) - margin
-    pixel = first[:, np.newaxis] + np.arange(patch)  # [G, i]
-    return (pixel[..., np.newaxis] == np.arange(size)).astype(np.float32)
+    return [stride * cell - margin for cell in range(number)]

@@ -12,6 +12,8 @@ matrix for the rows and one for the columns. Sampling is two dense products,
 differentiable with respect to the window, without gathers.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -110,30 +112,35 @@ def place_glimpses(
 
 
 def cut_patches(
-    images: tf.Tensor, row_weights: tf.Tensor, column_weights: tf.Tensor
+    images: tf.Tensor,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    size: tuple[int, int],
 ) -> tf.Tensor:
-    """Cuts the same patches from every image.
+    """Cuts the same patches from every image; what is outside of an image is 0.
+
+    Slices of slices: several times as fast as products with matrices that select, and
+    exact in every format of LiteRT.
 
     Args:
       images: [B, H, W, C].
-      row_weights: [G, p, H], weights of the image's rows in each row of a patch.
-      column_weights: [K, q, W], weights of the image's columns in each column.
+      rows: first row of the patches, G numbers; may be outside.
+      columns: first column of the patches, K numbers; may be outside.
+      size: (p, q) of a patch.
 
     Returns:
       Flattened patches in row-major order, [B, G K, p q C].
     """
-    height, width, channels = images.shape[1:]
-    (rows, p), (columns, q) = row_weights.shape[:2], column_weights.shape[:2]
-    row_weights = tf.cast(tf.reshape(row_weights, [rows * p, height]), images.dtype)
-    column_weights = tf.cast(
-        tf.reshape(column_weights, [columns * q, width]), images.dtype
-    )
-    cut = tf.matmul(row_weights, tf.reshape(images, [-1, height, width * channels]))
-    cut = tf.reshape(cut, [-1, rows * p, width, channels])
-    cut = tf.einsum("bpwc,qw->bpqc", cut, column_weights)
-    cut = tf.reshape(cut, [-1, rows, p, columns, q * channels])
+    (p, q), (_, height, width, channels) = size, images.shape
+    top, left = max(0, -min(rows)), max(0, -min(columns))
+    bottom, right = max(0, max(rows) + p - height), max(0, max(columns) + q - width)
+    padded = tf.pad(images, [[0, 0], [top, bottom], [left, right], [0, 0]])
+    bands = [padded[:, top + row : top + row + p] for row in rows]
+    # [B G, p, W, C]: LiteRT slices at most five axes.
+    band = tf.reshape(tf.stack(bands, axis=1), [-1, p, left + width + right, channels])
+    patches = [band[:, :, left + first : left + first + q] for first in columns]
     return tf.reshape(
-        tf.transpose(cut, [0, 1, 3, 2, 4]), [-1, rows * columns, p * q * channels]
+        tf.stack(patches, axis=1), [-1, len(rows) * len(columns), p * q * channels]
     )
 
 

@@ -70,16 +70,19 @@ class HeldOut(keras.callbacks.Callback):
 
     def __init__(self, images: ImageSet):
         super().__init__()
-        self._images = images
+        # Without masks: the index that they give is not shown, and takes longer than
+        # the rest.
+        self._images = images._replace(segmentation=None)
         self.evaluation: Evaluation | None = None
         self.images = _not_empty(images.images[:_NUM_CANDIDATES])
         self.found: Explanation | None = None
 
     def on_train_begin(self, logs=None):
-        self.found = explain(self.model.air, self.images)
+        # Without proposals, as below, so that inference is traced once.
+        self.found = explain(self.model.air, self.images, proposals=0)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.found = explain(self.model.air, self.images)
+        self.found = explain(self.model.air, self.images, proposals=0)
         evaluation = self.evaluation = evaluate_model(
             self.model.air, self._images, proposals=0
         )

@@ -41,6 +41,8 @@ class Trainer(keras.Model):
         self._config = config
         self._replicas = replicas or Replicas()
         with self._replicas.scope():
+            # A variable, so that XLA compiles the same for all seeds.
+            self._seed = tf.Variable(config.seed, trainable=False, dtype=tf.int32)
             self.objective = make_objective(
                 RunConfig(model=air.config, training=config)
             )
@@ -95,7 +97,7 @@ class Trainer(keras.Model):
             result = objective.estimate(
                 self.air,
                 images,
-                seed=tf.stack([self._config.seed, step]),
+                seed=tf.stack([self._seed, step]),
                 progress=tf.cast(step, tf.float32) / self._config.steps,
             )
             loss = result.loss
