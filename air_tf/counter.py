@@ -25,7 +25,7 @@ from air_tf.data.picture_files import one_channel
 from air_tf.data.picture_windows import PictureSet
 from air_tf.errors import InputError
 from air_tf.inference.results.table import table_of_objects
-from air_tf.inference.whole import find_objects, other_numbers
+from air_tf.inference.whole import TOGETHER, find_objects, other_numbers
 from air_tf.structs import PictureObjects
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ class ObjectCounter(BaseEstimator):
         assert settings is not None
         pixels = self._pixels(image)
         infer = functools.partial(
-            self.model_.infer, max_objects=self.config_.prediction_steps()
+            self.model_.infer,
+            max_objects=self.config_.prediction_steps(),
+            batch_size=TOGETHER,
         )
         shape = self.model_.config.image_shape[:2]
         found = find_objects(infer, pixels, settings, shape)

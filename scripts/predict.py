@@ -45,15 +45,23 @@ def main(paths):
     from air_tf.inference.predict_pictures import predict_pictures
     from air_tf.inference.printing import report_predictions
     from air_tf.inference.tabletop import kinds_of
+    from air_tf.inference.whole import TOGETHER
 
     config = run.read_config()
     steps = config.prediction_steps(flags.FLAGS.max_objects)
     shape = config.model.image_shape
-    # TensorFlow is only imported when all else has been checked.
-    load = functools.cache(functools.partial(run.load_model, flags.FLAGS.proposals))
+
+    @functools.cache
+    def load():
+        # TensorFlow is only imported when all else has been checked.
+        from air_tf.model.tracing import one_core_an_operation
+
+        if config.pictures is not None:
+            one_core_an_operation()
+        return run.load_model(flags.FLAGS.proposals)
 
     def infer(images):
-        return load().infer(images, max_objects=steps)
+        return load().infer(images, max_objects=steps, batch_size=TOGETHER)
 
     pictures = cli.given_pictures(config.pictures)
     if pictures is not None:

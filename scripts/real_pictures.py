@@ -57,6 +57,9 @@ def main(argv: list[str]) -> None:
     new_counter = None
     if flags.FLAGS.seeds:
         from air_tf import ObjectCounter
+        from air_tf.model.tracing import one_core_an_operation
+
+        one_core_an_operation()  # as predict.py does
 
         def new_counter(seed: int) -> ObjectCounter:
             return ObjectCounter(object_size=size, seed=seed)

@@ -67,7 +67,7 @@ def test_bounds_of_means_are_those_of_the_count_minus_the_spread(air, images):
 def test_cells_are_apart_and_the_best_comes_first(air, images):
     search = air.attend.search._cells
     cells = air.attend.search.first_cells(images, tf.zeros_like(images), 4).numpy()
-    logits = search._mlp(search._patches(images))[..., 0].numpy()
+    logits = search._logits(images)[1].numpy()
     np.testing.assert_array_equal(cells[:, 0], logits.argmax(axis=1))
     chosen = np.take_along_axis(logits, cells, axis=1)
     assert np.all(np.diff(chosen, axis=1) <= 0)

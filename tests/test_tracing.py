@@ -1,6 +1,7 @@
 """TensorFlow warns of functions that it often traces anew: none of ours may be."""
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import tensorflow as tf
 
 from air_tf.evaluation.bounds import iwae_bound
 from air_tf.evaluation.evaluate import evaluate
+from air_tf.model import tracing
 from air_tf.model.air import AIR
 from air_tf.model.air3d import AIR3D
-from air_tf.model.tracing import any_number, trace_once
+from air_tf.model.tracing import any_number, in_batches, trace_once
 from air_tf.structs import ImageSet
 from air_tf.training.fit_priors import fit_priors
 
@@ -70,3 +72,30 @@ def test_drawings_of_any_number_of_tables(table_config, table_scenes, caplog):
         np.testing.assert_allclose(air.draw(found, size), canvas, atol=1e-5)
     assert air._compiled_render.experimental_get_tracing_count() == 1
     assert _RETRACING not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "intra, inter, number", [(1, 3, 3), (1, 1, 1), (0, 3, 1), (2, 0, 1)]
+)
+def test_batches_go_side_by_side_where_an_operation_has_one_core(
+    monkeypatch, intra, inter, number
+):
+    """As many at once as there are threads for operations; in their order."""
+    options = tf.config.threading
+    monkeypatch.setattr(options, "get_intra_op_parallelism_threads", lambda: intra)
+    monkeypatch.setattr(options, "get_inter_op_parallelism_threads", lambda: inter)
+    together = threading.Barrier(number)
+
+    def double(part):
+        together.wait(timeout=20.0)  # raises unless `number` calls run at once
+        return 2 * part
+
+    assert tracing._side_by_side(double, range(6)) == [0, 2, 4, 6, 8, 10]
+
+
+def test_images_keep_their_order_where_batches_go_side_by_side(monkeypatch):
+    options = tf.config.threading
+    monkeypatch.setattr(options, "get_intra_op_parallelism_threads", lambda: 1)
+    double = tf.function(lambda images: 2.0 * images, reduce_retracing=True)
+    images = np.linspace(0.0, 1.0, 23, dtype=np.float32)[:, np.newaxis]
+    np.testing.assert_array_equal(in_batches(double, images, 4), 2.0 * images)

@@ -21,9 +21,15 @@ from air_tf.structs import PictureObjects, Scenes
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
 _BATCH = 64
+# Of them, those that a model in this process explains together: two halves can go
+# through it side by side.
+TOGETHER = _BATCH // 2
 # Percentiles that stand for the darkest and the brightest intensity of a picture. On
 # the scale of the levels, pictures all below the one or above the other are unusual.
 _EXTREMES, _DARK, _BRIGHT = (1.0, 99.8), 0.2, 0.8
+# Of the smaller side of a window, at most, that its neighbour shows, too: more costs
+# time, and finds no more.
+_MOST_OVERLAP = 0.4
 # How far an object's centre may lie outside of the cell of its window, in pixels: two
 # windows may disagree where it is.
 _TOLERANCE = 2.0
@@ -132,7 +138,7 @@ def find_in_prepared(
     domes = domed(picture, settings)
     shown = padded(domes, shape)
     smallest, largest = settings.binned_sizes
-    overlap = min(largest + 2 * _TOLERANCE, min(shape) / 2)
+    overlap = min(largest + 2 * _TOLERANCE, min(shape) * _MOST_OVERLAP)
     grid = make_grid(shown.shape, shape, overlap=overlap)
     candidates: list[Candidate] = []
     missed: list[float] = []
@@ -142,11 +148,7 @@ def find_in_prepared(
         for places, windows in _batches(shown, grid, wanted):
             scenes = infer(windows)
             candidates += _candidates(
-                scenes,
-                places,
-                grid,
-                number=number,
-                settings=settings,
+                scenes, places, grid, number=number, settings=settings
             )
             missed += _missed(scenes, places, grid)
             number, code_size = number + len(places), scenes.z_what.shape[-1]
@@ -198,8 +200,7 @@ def _bright_places(
 ) -> list[tuple[int, int]]:
     """The windows whose cells hold a pixel of at least the light of an object.
 
-    Where the cell is darker, no object has its centre. At least one window, which says
-    how many numbers a code has.
+    At least one, which says how many numbers a code has.
     """
     rows, columns = (
         [

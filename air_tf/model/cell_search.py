@@ -63,9 +63,8 @@ class CellSearch(keras.layers.Layer):
         Returns:
           Presence logits [B], and a `Guess`.
         """
-        patches = self._patches(images)
-        likely = self._mlp(patches)[:, :, 0]  # [B, G]
-        best = tf.argmax(likely, axis=1, output_type=tf.int32)
+        patches, logits = self._logits(images)
+        best = tf.argmax(logits, axis=1, output_type=tf.int32)
         if cells is not None:
             best = tf.where(cells >= 0, cells, best)
         chosen = tf.one_hot(best, patches.shape[1])  # [B, G]
@@ -91,7 +90,7 @@ class CellSearch(keras.layers.Layer):
         Returns:
           [B, K] int32.
         """
-        logits = self._mlp(self._patches(images))[:, :, 0]  # [B, G]
+        _, logits = self._logits(images)
         apart = np.linalg.norm(self.centres[:, np.newaxis] - self.centres, axis=-1)
         # Not numbers, which a converter would quantise.
         taken = tf.constant(apart < distance)
@@ -108,9 +107,13 @@ class CellSearch(keras.layers.Layer):
         own = self._cut(images, self._form.cell_stride)
         return tf.argmax(tf.reduce_sum(own, axis=2), axis=1, output_type=tf.int32)
 
-    def _patches(self, images):
-        """The patch around every cell: [B, H, W, C] to [B, G, patch^2 C]."""
-        return self._cut(images, self._form.cell_patch)
+    def _logits(self, images):
+        """The patch around every cell, [B, G, P], and its presence logit, [B, G]."""
+        patches = self._cut(images, self._form.cell_patch)
+        _, number, size = patches.shape
+        # TensorFlow fuses a layer of rows, not one of [B, G, P].
+        logits = self._mlp(tf.reshape(patches, [-1, size]))[:, 0]
+        return patches, tf.reshape(logits, [-1, number])
 
     def _cut(self, images, patch: int) -> tf.Tensor:
         stride = self._form.cell_stride

@@ -1,5 +1,9 @@
 """Calls of what is traced, in batches."""
 
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,7 +39,9 @@ def in_batches(
     """Calls a `tf.function` on images in batches.
 
     It is traced once, for any number of images: not a second time for a last batch that
-    is smaller than the others.
+    is smaller than the others. Where every operation uses one core, see
+    `one_core_an_operation`, batches go through it side by side; what they give does not
+    depend on that.
 
     Args:
       function: takes [B, H, W, C] float32 in [0, 1] and `settings`, and returns a
@@ -48,10 +54,32 @@ def in_batches(
       The structure, of numpy arrays [N, ...].
     """
     trace_once(function, any_number(images), **settings)
-    parts = [
-        function(to_float(batch), **settings)
-        for _, batch in batches(images, batch_size)
-    ]
-    return tf.nest.map_structure(
-        lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts
-    )
+
+    def call(batch: np.ndarray) -> Any:
+        found = function(to_float(batch), **settings)
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+
+    parts = _side_by_side(call, (batch for _, batch in batches(images, batch_size)))
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def one_core_an_operation() -> None:
+    """Lets every operation of this process use one core.
+
+    Of pictures, the operations are so small that cores which share one lose time. If
+    TensorFlow has computed something already, all stays as it is.
+    """
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def _side_by_side(call: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]:
+    """What `call` gives for all parts, in their order."""
+    threading = tf.config.threading
+    number = 1
+    if threading.get_intra_op_parallelism_threads() == 1:
+        number = threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    if number == 1:
+        return [call(part) for part in parts]
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(call, parts))
