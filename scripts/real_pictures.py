@@ -5,8 +5,9 @@ r"""Compares air_tf with classical methods on real pictures of nuclei.
 
 Classical methods are tuned on labels of training pictures. ObjectCounter learns from
 all training pictures without labels, with seeds 0, 1, ... All are measured on the test
-pictures, which show other fields. Times are measured in this process: nothing else
-should run on the machine. Run the same command again to resume.
+pictures, which show other fields. Times are measured in this process, of which every
+operation of a model uses one core: nothing else should run on the machine. Run the same
+command again to resume.
 """
 
 import pathlib
@@ -59,7 +60,8 @@ def main(argv: list[str]) -> None:
         from air_tf import ObjectCounter
         from air_tf.model.tracing import one_core_an_operation
 
-        one_core_an_operation()  # as predict.py does
+        # As predict.py does; it holds for trainings, too, which take longer.
+        one_core_an_operation()
 
         def new_counter(seed: int) -> ObjectCounter:
             return ObjectCounter(object_size=size, seed=seed)

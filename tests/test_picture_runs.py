@@ -30,6 +30,7 @@ from air_tf.deployment.signatures import ServingModule
 from air_tf.errors import InputError, ServerError
 from air_tf.evaluation.evaluate_run import evaluate_run
 from air_tf.inference.predict_pictures import predict_pictures
+from air_tf.inference.whole import TOGETHER
 from air_tf.runs import RunDir
 from air_tf.training.batches import window_batches
 from air_tf.training.train import train
@@ -211,7 +212,9 @@ def test_all_runtimes_write_the_same_tables_and_label_images(
     Image.fromarray(_picture(7, (50, 90))).save(plate / "a.png")
     tifffile.imwrite(plate / "b.tif", _picture(8, (52, 100)).astype(np.uint16) * 257)
     air = functools.partial(
-        run.load_model().infer, max_objects=config.prediction_steps()
+        run.load_model().infer,
+        max_objects=config.prediction_steps(),
+        batch_size=TOGETHER,
     )
     runtimes = {"air": air, "server": server.infer_windows, "device": device.infer}
     found = {}

@@ -75,27 +75,33 @@ def test_drawings_of_any_number_of_tables(table_config, table_scenes, caplog):
 
 
 @pytest.mark.parametrize(
-    "intra, inter, number", [(1, 3, 3), (1, 1, 1), (0, 3, 1), (2, 0, 1)]
+    "intra, inter, number", [(1, 2, 2), (1, 8, 2), (1, 1, 1), (0, 2, 1), (2, 2, 1)]
 )
 def test_batches_go_side_by_side_where_an_operation_has_one_core(
     monkeypatch, intra, inter, number
 ):
-    """As many at once as there are threads for operations; in their order."""
+    """Two at once, if there are threads for them; in their order."""
     options = tf.config.threading
     monkeypatch.setattr(options, "get_intra_op_parallelism_threads", lambda: intra)
     monkeypatch.setattr(options, "get_inter_op_parallelism_threads", lambda: inter)
-    together = threading.Barrier(number)
+    together, running, most = threading.Barrier(number), set(), []
 
     def double(part):
+        running.add(part)
         together.wait(timeout=20.0)  # raises unless `number` calls run at once
+        most.append(len(running))
+        together.wait(timeout=20.0)
+        running.remove(part)
         return 2 * part
 
     assert tracing._side_by_side(double, range(6)) == [0, 2, 4, 6, 8, 10]
+    assert max(most) == number
 
 
 def test_images_keep_their_order_where_batches_go_side_by_side(monkeypatch):
     options = tf.config.threading
     monkeypatch.setattr(options, "get_intra_op_parallelism_threads", lambda: 1)
+    monkeypatch.setattr(options, "get_inter_op_parallelism_threads", lambda: 2)
     double = tf.function(lambda images: 2.0 * images, reduce_retracing=True)
     images = np.linspace(0.0, 1.0, 23, dtype=np.float32)[:, np.newaxis]
     np.testing.assert_array_equal(in_batches(double, images, 4), 2.0 * images)

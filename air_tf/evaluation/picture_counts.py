@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from air_tf.data.picture_windows import PictureSet
-from air_tf.inference.whole import find_in_prepared
+from air_tf.inference.whole import TOGETHER, find_in_prepared
 from air_tf.model.air import AIR
 
 
@@ -23,7 +23,7 @@ def picture_figures(
     Returns:
       The figures of `Evaluation` for whole pictures; empty if no count is known.
     """
-    infer = functools.partial(air.infer, max_objects=max_objects)
+    infer = functools.partial(air.infer, max_objects=max_objects, batch_size=TOGETHER)
     errors = [
         len(
             find_in_prepared(

@@ -16,7 +16,7 @@ def explain(
 ) -> Explanation:
     """Counts, boxes and canvases of images [N, H, W, C]; T objects at most.
 
-    Of 3D scenes, there are no `proposals`.
+    `proposals` are those of `AIR.infer`; a model of 3D scenes has none.
     """
     if isinstance(air, AIR3D):
         found = air.infer(images, max_objects=max_objects)

@@ -21,8 +21,7 @@ from air_tf.structs import PictureObjects, Scenes
 # Of images of the canvas' shape, [N, h, w, 1] uint8.
 Infer = Callable[[np.ndarray], Scenes]
 _BATCH = 64
-# Of them, those that a model in this process explains together: two halves can go
-# through it side by side.
+# Of them, those that go through a model of this process side by side.
 TOGETHER = _BATCH // 2
 # Percentiles that stand for the darkest and the brightest intensity of a picture. On
 # the scale of the levels, pictures all below the one or above the other are unusual.
@@ -119,10 +118,10 @@ def find_in_prepared(
     """Counts and locates the objects of a picture.
 
     An object belongs to the window whose cell holds its centre, so that objects that a
-    window's border cuts are explained where they are whole. If two windows claim the
-    same pixels, the object nearer to the middle of its cell is kept. Objects on the
-    same hill of what the model sees are one: the bound alone splits objects that the
-    decoder can't draw.
+    window's border cuts are explained where they are whole, or nearly. If two windows
+    claim the same pixels, the object nearer to the middle of its cell is kept. Objects
+    on the same hill of what the model sees are one: the bound alone splits objects that
+    the decoder can't draw.
 
     Args:
       infer: the model.
@@ -200,7 +199,8 @@ def _bright_places(
 ) -> list[tuple[int, int]]:
     """The windows whose cells hold a pixel of at least the light of an object.
 
-    At least one, which says how many numbers a code has.
+    Where a cell is darker, no object has its centre. At least one window, which says
+    how many numbers a code has.
     """
     rows, columns = (
         [

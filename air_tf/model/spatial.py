@@ -136,7 +136,7 @@ def cut_patches(
     bottom, right = max(0, max(rows) + p - height), max(0, max(columns) + q - width)
     padded = tf.pad(images, [[0, 0], [top, bottom], [left, right], [0, 0]])
     bands = [padded[:, top + row : top + row + p] for row in rows]
-    # [B G, p, W, C]: LiteRT slices at most five axes.
+    # [B G, p, W, C]: LiteRT supports few axes.
     band = tf.reshape(tf.stack(bands, axis=1), [-1, p, left + width + right, channels])
     patches = [band[:, :, left + first : left + first + q] for first in columns]
     return tf.reshape(

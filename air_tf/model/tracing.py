@@ -12,6 +12,9 @@ import tensorflow as tf
 from air_tf.images import batches
 from air_tf.model.pixels import to_float
 
+# Batches, each of which takes memory.
+_MOST_AT_ONCE = 2
+
 
 def any_number(images: Any) -> tf.TensorSpec:
     """What stands for float32 images of any number, of the shape of [N, H, W, C]."""
@@ -78,7 +81,8 @@ def _side_by_side(call: Callable[[Any], Any], parts: Iterable[Any]) -> list[Any]
     threading = tf.config.threading
     number = 1
     if threading.get_intra_op_parallelism_threads() == 1:
-        number = threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+        cores = threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+        number = min(cores, _MOST_AT_ONCE)
     if number == 1:
         return [call(part) for part in parts]
     with ThreadPoolExecutor(number) as pool:

@@ -41,8 +41,9 @@ class Trainer(keras.Model):
         self._config = config
         self._replicas = replicas or Replicas()
         with self._replicas.scope():
-            # A variable, so that XLA compiles the same for all seeds.
-            self._seed = tf.Variable(config.seed, trainable=False, dtype=tf.int32)
+            # A variable, so that XLA compiles the same for all seeds; of 64 bits, as
+            # TensorFlow keeps those of 32 on the host, where XLA can't read them.
+            self._seed = tf.Variable(config.seed, trainable=False, dtype=tf.int64)
             self.objective = make_objective(
                 RunConfig(model=air.config, training=config)
             )
@@ -97,7 +98,7 @@ class Trainer(keras.Model):
             result = objective.estimate(
                 self.air,
                 images,
-                seed=tf.stack([self._seed, step]),
+                seed=tf.stack([tf.cast(self._seed, tf.int32), step]),
                 progress=tf.cast(step, tf.float32) / self._config.steps,
             )
             loss = result.loss

@@ -41,7 +41,7 @@ _PARTS = (_LABELS, _ROIS, _OVERLAY, _ANSWER)
 # Answers of pictures of these names would be files of all pictures.
 _TAKEN = ("results", "coco")
 # Raised when files or what is found change, so that two versions are not mixed.
-_FORMAT = {"results_format": 2}
+_FORMAT = {"results_format": 3}
 # What differs, of settings whose values tell a reader nothing.
 _IN_WORDS = {
     "results_format": "of another version of air_tf",
