@@ -151,7 +151,9 @@ def test_broken_files(tmp_path, suffix):
         Image.fromarray(noise).save(data, "PNG" if suffix == ".png" else "JPEG")
     for content in (b"", b"no picture", data.getvalue()[:1500]):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=f"a{suffix}: can't be read") as error:
+        with pytest.raises(
+            InputError, match=f"a{suffix}: (can't be read|not a PNG)"
+        ) as error:
             _read(path)
         assert "\n" not in str(error.value)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from air_tf.config.checks import one_of
 from air_tf.config.pictures import PictureConfig
@@ -108,6 +108,8 @@ def _decode(
             pixels = _read_with_pillow(file, settings, what)
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(f"{what}: not a PNG, JPEG or TIFF picture") from None
     # A broken file leads its readers anywhere.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
