@@ -14,9 +14,8 @@ class CellSearch(keras.layers.Layer):
     """Finds the cell of a grid where an object is most likely, and proposes a window.
 
     The same MLP reads the patch around every cell. This equals a convolution with a
-    large kernel and stride.
-    The MLP reads the patch of the chosen cell a second time: only this cell has a
-    gradient, so the backward pass skips the others.
+    large kernel and stride. The MLP reads the patch of the chosen cell a second time:
+    only this cell has a gradient, so the backward pass skips the others.
 
     Args:
       config: of the model.

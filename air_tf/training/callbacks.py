@@ -70,9 +70,7 @@ class HeldOut(keras.callbacks.Callback):
 
     def __init__(self, images: ImageSet):
         super().__init__()
-        # Without masks: the index that they give is not shown, and takes longer than
-        # the rest.
-        self._images = images._replace(segmentation=None)
+        self._images = images
         self.evaluation: Evaluation | None = None
         self.images = _not_empty(images.images[:_NUM_CANDIDATES])
         self.found: Explanation | None = None
