@@ -119,6 +119,7 @@ def test_the_recurrent_form_converts(small_config, images, tmp_path):
 
 def test_sizes(converted):
     size = {format: file.stat().st_size for format, (file, _) in converted.items()}
+    # Half of the weights, and the operations, which are the same.
     assert size["float16"] < 0.56 * size["float32"]
     assert size["dynamic"] < size["float32"] / 2.5
     assert size["int8"] < size["float32"] / 2.5

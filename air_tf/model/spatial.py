@@ -119,8 +119,8 @@ def cut_patches(
 ) -> tf.Tensor:
     """Cuts the same patches from every image; what is outside of an image is 0.
 
-    Slices of slices: several times as fast as products with matrices that select, and
-    exact in every format of LiteRT.
+    By slices of slices: faster than products with matrices that select, and exact in
+    every format of LiteRT.
 
     Args:
       images: [B, H, W, C].
